@@ -1,0 +1,1 @@
+//! the networks: nn/ shared layers, then one folder a family: wan/, taehv/, minilm/

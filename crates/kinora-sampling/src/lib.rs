@@ -1,0 +1,1 @@
+//! schedules (sigmas), samplers (update rules), guidance, seeded noise; knows no model

@@ -1,0 +1,1 @@
+//! goldens, comparisons and tolerances for tests; a dev-dependency only

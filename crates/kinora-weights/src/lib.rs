@@ -1,0 +1,1 @@
+//! checkpoint files: safetensors, quantised formats, model folders, the registry with licences
