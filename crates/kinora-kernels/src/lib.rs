@@ -1,1 +1,45 @@
-//! the operations as contracts: a plain reference of each and fast CPU versions chosen at run time
+//! The operations as contracts: a plain reference of each and fast CPU versions chosen at run time.
+//!
+//! Every operation is a plain function on [`kinora_tensor::Tensor`]: it checks the shapes that its contract states,
+//! takes its result from the arena of its input, and runs on the [`Path`] that fits this machine. In-place operations
+//! take their tensor by value and give it back, so nobody can keep reading the old content. Weights are packed once,
+//! when a model is loaded, into [`Linear`] and [`Conv2d`].
+//!
+//! `KINORA_KERNELS=reference|portable|avx2|avx512` forces a path. The reference ([`mod@reference`]) is the meaning of
+//! each operation in a few plain loops; the fast paths are tested against it. In f32 the result does not depend on the
+//! number of threads.
+//!
+//! ```
+//! use kinora_kernels::{Activation, Linear, linear};
+//! use kinora_tensor::Tensor;
+//! let w = Linear::pack(&[1.0, 2.0, 3.0, 4.0], Some(&[0.5, -20.0]), 2, 2)?;
+//! let x = Tensor::from_slice(&[1.0, 1.0], [1, 2])?;
+//! let y = linear(&x, &w, Activation::Relu)?;
+//! assert_eq!(y.as_slice(), &[3.5, 0.0]);
+//! # Ok::<(), kinora_kernels::Error>(())
+//! ```
+
+mod activation;
+mod attention;
+mod check;
+mod conv;
+mod elementwise;
+mod error;
+mod linear;
+mod path;
+mod per_token;
+pub mod reference;
+mod threads;
+
+pub use activation::Activation;
+pub use attention::{KeyMask, attention};
+pub use conv::{Conv2d, conv2d, conv2d_concat, conv2d_residual};
+pub use elementwise::{
+    activate, add, layer_norm, layer_norm_modulate, pixel_shuffle, pixel_unshuffle, rms_norm, rms_norm_rope,
+    rope_interleaved, softmax, upsample_nearest_2x,
+};
+pub use error::{Error, Result};
+pub use linear::{Linear, linear, linear_gated_residual, linear_residual};
+pub use path::Path;
+pub use per_token::PerToken;
+pub use threads::{set_threads, threads};

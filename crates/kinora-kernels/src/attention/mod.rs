@@ -1,0 +1,71 @@
+//! Scaled dot-product attention.
+
+#[cfg(test)]
+mod tests;
+
+use kinora_tensor::Tensor;
+
+use crate::{Error, Path, Result, check, reference, threads};
+
+/// Which keys count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KeyMask<'a> {
+    /// All of them.
+    #[default]
+    None,
+    /// One length for each batch entry, 1 to S: later keys are padding and are ignored.
+    Lengths(&'a [usize]),
+}
+
+/// softmax(q k^T / sqrt(D)) v for every head.
+///
+/// **Shapes**: `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]` -> `[B,L,N,D]`.
+///
+/// **Errors**: other shapes; no keys at all; a mask length of 0 or above S.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Tensor> {
+    const OP: &str = "attention";
+    let dims @ [batch, queries, heads, width] = q.dims_of(OP, "[B,L,N,D]")?;
+    let [_, keys, _, _] = k.dims_of(OP, "[B,S,N,D]")?;
+    if k.dims() != [batch, keys, heads, width] {
+        return Err(k.mismatch(OP, format!("[{batch},S,{heads},{width}]")).into());
+    }
+    check::same_shape(OP, k, v)?;
+    let lengths = lengths(mask, batch, keys)?;
+    let mut out = q.uninit_like(dims)?;
+    Path::enter()?;
+    let (q, k, v) = (q.as_slice(), k.as_slice(), v.as_slice());
+    let (batch_q, batch_k, token) = (queries * heads * width, keys * heads * width, heads * width);
+    threads::for_chunks(out.as_mut_slice(), token, |index, out| {
+        let b = index / queries;
+        reference::attention(
+            &q[index * token..][..token],
+            &k[b * batch_k..][..batch_k],
+            &v[b * batch_k..][..batch_k],
+            [1, 1, heads, width],
+            keys,
+            &lengths[b..=b],
+            out,
+        );
+    });
+    debug_assert_eq!(batch * batch_q, out.elements());
+    Ok(out)
+}
+
+/// The number of keys that count, for each batch entry.
+fn lengths(mask: KeyMask, batch: usize, keys: usize) -> Result<Vec<usize>> {
+    let lengths = match mask {
+        KeyMask::None => vec![keys; batch],
+        KeyMask::Lengths(lengths) => lengths.to_vec(),
+    };
+    check::length("attention", "mask lengths", lengths.len(), batch)?;
+    match lengths.iter().find(|l| !(1..=keys).contains(*l)) {
+        None => Ok(lengths),
+        Some(length) => Err(Error::Value {
+            op: "attention",
+            what: "a number of keys",
+            expected: "at least 1 and at most S",
+            got: format!("{length} of {keys}"),
+        }),
+    }
+}

@@ -1,0 +1,207 @@
+//! Two-dimensional convolutions over channels-last images, with fused endings.
+
+#[cfg(test)]
+mod tests;
+
+use kinora_tensor::Tensor;
+
+use crate::reference::ConvShape;
+use crate::{Activation, Error, Path, Result, check, reference, threads};
+
+/// The weights of a square convolution with zero padding `kernel / 2`, packed once.
+pub struct Conv2d {
+    out_channels: usize,
+    in_channels: usize,
+    kernel: usize,
+    stride: usize,
+    /// `[O,C,k,k]`.
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+}
+
+impl Conv2d {
+    /// Packs f32 weights.
+    ///
+    /// **Shapes**: `weight` `[O,C,kernel,kernel]`, `bias` `[O]`.
+    ///
+    /// **Errors**: other lengths; a kernel that is not 1 or 3; a stride that is not 1 or 2.
+    pub fn pack(
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        out_channels: usize,
+        in_channels: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Result<Self> {
+        one_of("kernel", kernel, [1, 3], "1 or 3")?;
+        one_of("stride", stride, [1, 2], "1 or 2")?;
+        let size = check::elements(
+            "conv2d",
+            "the size of the weight",
+            &[out_channels, in_channels, kernel * kernel],
+        )?;
+        check::length("conv2d", "weight", weight.len(), size)?;
+        if let Some(bias) = bias {
+            check::length("conv2d", "bias", bias.len(), out_channels)?;
+        }
+        Ok(Self {
+            out_channels,
+            in_channels,
+            kernel,
+            stride,
+            weight: weight.to_vec(),
+            bias: bias.map(<[f32]>::to_vec),
+        })
+    }
+
+    /// O.
+    pub const fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// C.
+    pub const fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// Memory held by the packed weights and the bias.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.weight.as_slice()) + self.bias.as_deref().map_or(0, size_of_val)
+    }
+}
+
+fn one_of(what: &'static str, got: usize, allowed: [usize; 2], expected: &'static str) -> Result<()> {
+    if allowed.contains(&got) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        op: "conv2d",
+        what,
+        expected,
+        got: got.to_string(),
+    })
+}
+
+/// The input images: one tensor, or two whose channels are read as if they were joined.
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    first: &'a Tensor,
+    second: Option<&'a Tensor>,
+}
+
+/// act(conv(x)).
+///
+/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(H / stride).
+///
+/// **Errors**: another rank or number of channels.
+pub fn conv2d(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
+    let images = Images { first: x, second: None };
+    let (shape, out_dims) = check_input("conv2d", images, w)?;
+    let mut out = x.uninit_like(out_dims)?;
+    run(images, w, shape, act, false, &mut out)?;
+    Ok(out)
+}
+
+/// act(conv(the channels of `a`, then those of `b`)); the joined image is never made.
+///
+/// **Shapes**: `a` `[N,H,W,A]`, `b` `[N,H,W,C-A]` -> `[N,H',W',O]`.
+///
+/// **Errors**: another rank, different images, another sum of channels.
+pub fn conv2d_concat(a: &Tensor, b: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
+    let images = Images {
+        first: a,
+        second: Some(b),
+    };
+    let (shape, out_dims) = check_input("conv2d_concat", images, w)?;
+    let mut out = a.uninit_like(out_dims)?;
+    run(images, w, shape, act, false, &mut out)?;
+    Ok(out)
+}
+
+/// act(conv(x) + residual), written over `residual`.
+///
+/// **Shapes**: `x` `[N,H,W,C]`, `residual` `[N,H',W',O]` -> `[N,H',W',O]`.
+///
+/// **Errors**: other shapes.
+pub fn conv2d_residual(x: &Tensor, w: &Conv2d, mut residual: Tensor, act: Activation) -> Result<Tensor> {
+    let images = Images { first: x, second: None };
+    let (shape, out_dims) = check_input("conv2d_residual", images, w)?;
+    if residual.dims() != out_dims {
+        return Err(residual.mismatch("conv2d_residual", format!("{out_dims:?}")).into());
+    }
+    run(images, w, shape, act, true, &mut residual)?;
+    Ok(residual)
+}
+
+fn check_input(op: &'static str, images: Images, w: &Conv2d) -> Result<(ConvShape, [usize; 4])> {
+    let [count, height, width, first] = images.first.dims_of(op, "[N,H,W,C]")?;
+    let second = match images.second {
+        None => 0,
+        Some(b) => {
+            let [.., channels] = b.dims_of::<4>(op, "[N,H,W,C]")?;
+            if b.dims() != [count, height, width, channels] {
+                return Err(b.mismatch(op, format!("[{count},{height},{width},C]")).into());
+            }
+            channels
+        }
+    };
+    if first + second != w.in_channels {
+        let joined = if second > 0 {
+            format!("{} channels with the second input's {second}", w.in_channels)
+        } else {
+            format!("[N,H,W,{}]", w.in_channels)
+        };
+        return Err(images.first.mismatch(op, joined).into());
+    }
+    let shape = ConvShape {
+        height,
+        width,
+        in_channels: w.in_channels,
+        out_channels: w.out_channels,
+        kernel: w.kernel,
+        stride: w.stride,
+    };
+    let (out_height, out_width) = shape.out_size();
+    Ok((shape, [count, out_height, out_width, w.out_channels]))
+}
+
+fn run(images: Images, w: &Conv2d, shape: ConvShape, act: Activation, residual: bool, out: &mut Tensor) -> Result<()> {
+    Path::enter()?;
+    let joined = match images.second {
+        None => None,
+        Some(b) => Some(join_channels(images.first, b)?),
+    };
+    let x = joined.as_ref().unwrap_or(images.first).as_slice();
+    let (height, width) = shape.out_size();
+    let (image_in, image_out) = (
+        shape.height * shape.width * shape.in_channels,
+        height * width * shape.out_channels,
+    );
+    threads::for_chunks(out.as_mut_slice(), image_out, |n, out| {
+        let mut sums = vec![0.0; out.len()];
+        reference::conv2d(
+            &x[n * image_in..][..image_in],
+            &w.weight,
+            w.bias.as_deref(),
+            shape,
+            &mut sums,
+        );
+        for (out, sum) in out.iter_mut().zip(sums) {
+            let before = if residual { f64::from(*out) } else { 0.0 };
+            *out = reference::activation(f64::from(sum) + before, act) as f32;
+        }
+    });
+    Ok(())
+}
+
+fn join_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let [count, height, width, first] = a.dims_of("conv2d_concat", "[N,H,W,C]")?;
+    let [.., second] = b.dims_of::<4>("conv2d_concat", "[N,H,W,C]")?;
+    let mut joined = a.uninit_like([count, height, width, first + second])?;
+    let pixels = joined.as_mut_slice().chunks_exact_mut((first + second).max(1));
+    for (i, pixel) in pixels.enumerate() {
+        pixel[..first].copy_from_slice(&a.as_slice()[i * first..][..first]);
+        pixel[first..].copy_from_slice(&b.as_slice()[i * second..][..second]);
+    }
+    Ok(joined)
+}

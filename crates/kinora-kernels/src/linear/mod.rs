@@ -1,0 +1,160 @@
+//! Linear layers with fused endings.
+
+#[cfg(test)]
+mod tests;
+
+use kinora_tensor::Tensor;
+
+use crate::{Activation, Path, PerToken, Result, check, reference, threads};
+
+/// The weights of a linear layer, packed once for the active path.
+pub struct Linear {
+    out_features: usize,
+    in_features: usize,
+    /// `[N,K]`.
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// Packs f32 weights.
+    ///
+    /// **Shapes**: `weight` `[N,K]` (N = `out_features`, K = `in_features`), `bias` `[N]`.
+    ///
+    /// **Errors**: other lengths.
+    pub fn pack(weight: &[f32], bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<Self> {
+        check_parameters(weight.len(), bias, out_features, in_features)?;
+        Ok(Self {
+            out_features,
+            in_features,
+            weight: weight.to_vec(),
+            bias: bias.map(<[f32]>::to_vec),
+        })
+    }
+
+    /// Packs int8 weights; value (n,k) is `weight[n,k] * row_scales[n]`.
+    ///
+    /// **Shapes**: `weight` `[N,K]`, `row_scales` `[N]`, `bias` `[N]`.
+    ///
+    /// **Errors**: other lengths.
+    pub fn pack_int8(
+        weight: &[i8],
+        row_scales: &[f32],
+        bias: Option<&[f32]>,
+        out_features: usize,
+        in_features: usize,
+    ) -> Result<Self> {
+        check_parameters(weight.len(), bias, out_features, in_features)?;
+        check::length("linear", "row_scales", row_scales.len(), out_features)?;
+        let rows = weight.chunks_exact(in_features.max(1)).zip(row_scales);
+        let values: Vec<f32> = rows
+            .flat_map(|(row, &scale)| row.iter().map(move |&v| f32::from(v) * scale))
+            .collect();
+        Self::pack(&values, bias, out_features, in_features)
+    }
+
+    /// N.
+    pub const fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// K.
+    pub const fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Memory held by the packed weights and the bias.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.weight.as_slice()) + self.bias.as_deref().map_or(0, size_of_val)
+    }
+}
+
+fn check_parameters(weights: usize, bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<()> {
+    let expected = check::elements("linear", "the size of the weight", &[out_features, in_features])?;
+    check::length("linear", "weight", weights, expected)?;
+    bias.map_or(Ok(()), |b| check::length("linear", "bias", b.len(), out_features))
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy)]
+enum Ending<'a> {
+    Activation(Activation),
+    /// `out` holds the residual.
+    Residual,
+    /// `out` holds the residual.
+    GatedResidual(PerToken<'a>),
+}
+
+/// act(x W^T + b).
+///
+/// **Shapes**: `x` `[..,K]` -> `[..,N]`.
+///
+/// **Errors**: a last axis that is not K.
+pub fn linear(x: &Tensor, w: &Linear, act: Activation) -> Result<Tensor> {
+    let (_, out_dims) = check_input("linear", x, w)?;
+    let mut out = x.uninit_like(out_dims)?;
+    run(x, w, Ending::Activation(act), &mut out)?;
+    Ok(out)
+}
+
+/// residual + (x W^T + b), written over `residual`.
+///
+/// **Shapes**: `x` `[..,K]`, `residual` `[..,N]` -> `[..,N]`.
+///
+/// **Errors**: other shapes.
+pub fn linear_residual(x: &Tensor, w: &Linear, mut residual: Tensor) -> Result<Tensor> {
+    check_residual("linear_residual", x, w, &residual)?;
+    run(x, w, Ending::Residual, &mut residual)?;
+    Ok(residual)
+}
+
+/// residual + gate * (x W^T + b), written over `residual`.
+///
+/// **Shapes**: `x` `[..,K]`, `residual` `[..,N]`, `gate` rows of N, one entry for each token of `x` -> `[..,N]`.
+///
+/// **Errors**: other shapes, a token whose gate row does not exist.
+pub fn linear_gated_residual(x: &Tensor, w: &Linear, mut residual: Tensor, gate: PerToken) -> Result<Tensor> {
+    let tokens = check_residual("linear_gated_residual", x, w, &residual)?;
+    gate.check("linear_gated_residual", tokens, w.out_features)?;
+    run(x, w, Ending::GatedResidual(gate), &mut residual)?;
+    Ok(residual)
+}
+
+/// (tokens, shape of the result).
+fn check_input(op: &'static str, x: &Tensor, w: &Linear) -> Result<(usize, Vec<usize>)> {
+    let (tokens, width) = check::rows(op, x)?;
+    if width != w.in_features {
+        return Err(x.mismatch(op, format!("[..,{}]", w.in_features)).into());
+    }
+    let mut dims = x.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = w.out_features;
+    }
+    Ok((tokens, dims))
+}
+
+fn check_residual(op: &'static str, x: &Tensor, w: &Linear, residual: &Tensor) -> Result<usize> {
+    let (tokens, dims) = check_input(op, x, w)?;
+    if residual.dims() != dims {
+        return Err(residual.mismatch(op, format!("{dims:?}")).into());
+    }
+    Ok(tokens)
+}
+
+fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
+    Path::enter()?;
+    let (x, width) = (x.as_slice(), w.in_features);
+    threads::for_chunks(out.as_mut_slice(), w.out_features, |token, out| {
+        let mut sums = vec![0.0; out.len()];
+        let x = &x[token * width..][..width];
+        reference::linear(x, &w.weight, w.bias.as_deref(), width, &mut sums);
+        for (n, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+            *out = match ending {
+                Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
+                Ending::Residual => *out + sum,
+                Ending::GatedResidual(gate) => *out + gate.row(token)[n] * sum,
+            };
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! softmax(q k^T / sqrt(D)) v.
+
+/// `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]`, the first `lengths[b]` keys of batch b count -> `out` `[B,L,N,D]`.
+pub fn attention(q: &[f32], k: &[f32], v: &[f32], dims: [usize; 4], keys: usize, lengths: &[usize], out: &mut [f32]) {
+    let [_, queries, heads, width] = dims;
+    let scale = 1.0 / (width as f64).sqrt();
+    for (index, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+        let head = index % heads;
+        let batch = index / heads / queries;
+        let row = |of: usize| (((batch * keys) + of) * heads + head) * width;
+        let scores: Vec<f64> = (0..lengths[batch])
+            .map(|key| scale * dot(q, &k[row(key)..][..width]))
+            .collect();
+        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        for (d, out) in out.iter_mut().enumerate() {
+            let mixed: f64 = weights
+                .iter()
+                .enumerate()
+                .map(|(key, w)| w * f64::from(v[row(key) + d]))
+                .sum();
+            *out = (mixed / sum) as f32;
+        }
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
