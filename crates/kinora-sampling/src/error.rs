@@ -1,0 +1,105 @@
+//! The one error type of this crate.
+
+/// What can go wrong while latents are sampled.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The number of steps is outside the supported range.
+    #[error("{steps} steps are not possible\nhint: between 1 and {max} steps; 20 to 30 suit most models")]
+    Steps {
+        /// Steps asked for.
+        steps: usize,
+        /// The largest possible number.
+        max: usize,
+    },
+    /// The shift is not a finite number above zero.
+    #[error("a shift of {shift} is not possible\nhint: a number above 0; 1 shifts nothing, 3 to 12 suit video models")]
+    Shift {
+        /// The shift asked for.
+        shift: f64,
+    },
+    /// A list of sigmas that is not a way from noise to a clean result.
+    #[error(
+        "sigma {index} of the list is {sigma}\nhint: sigmas fall from at most 1, each below the one before, and end in 0"
+    )]
+    Sigmas {
+        /// Position in the list.
+        index: usize,
+        /// The value there.
+        sigma: f64,
+    },
+    /// As many timesteps as sigmas before the last 0 are needed.
+    #[error("{sigmas} sigmas need {} timesteps, got {timesteps}", sigmas.saturating_sub(1))]
+    Timesteps {
+        /// Number of sigmas, with the final 0.
+        sigmas: usize,
+        /// Number of timesteps.
+        timesteps: usize,
+    },
+    /// The guidance scale is not a finite number.
+    #[error("a guidance scale of {guidance_scale} is not possible\nhint: a finite number; 1 turns guidance off")]
+    GuidanceScale {
+        /// The scale asked for.
+        guidance_scale: f64,
+    },
+    /// Guidance applies at this step, but the unconditional prediction is not there.
+    #[error("step {step_index} is guided and needs the unconditional prediction too")]
+    UncondMissing {
+        /// The step.
+        step_index: usize,
+    },
+    /// A prediction of noise says nothing about the clean latents while the latents are nothing but noise.
+    #[error("a model that predicts noise cannot start at sigma {sigma}\nhint: use a schedule that starts below 1")]
+    EpsilonAtPureNoise {
+        /// The noise level.
+        sigma: f64,
+    },
+    /// The model returned something that is not a number; going on would only spread it.
+    #[error("the model's prediction at step {step_index} holds {value} at element {element}")]
+    NotFinite {
+        /// The step.
+        step_index: usize,
+        /// The first such element.
+        element: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A prediction arrived although no evaluation is due.
+    #[error("all {steps} steps are done; no prediction is needed")]
+    Finished {
+        /// Steps of the schedule.
+        steps: usize,
+    },
+    /// Clean latents that do not fit the latents of the run.
+    #[error("clean latents of shape {clean:?} do not fit into latents of shape {latents:?}: {expected}")]
+    CleanShape {
+        /// Shape of the clean latents.
+        clean: Vec<usize>,
+        /// Shape of the latents of the run.
+        latents: Vec<usize>,
+        /// What would fit.
+        expected: &'static str,
+    },
+    /// A name that no sampler or schedule has.
+    #[error("there is no {what} named {name:?}\nhint: one of {known}")]
+    UnknownName {
+        /// `sampler` or `schedule`.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// A checkpoint that this version cannot read.
+    #[error("the sampler's checkpoint is unusable: {reason}\nhint: start the clip again")]
+    Checkpoint {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A shape or memory error from the tensor.
+    #[error(transparent)]
+    Tensor(#[from] kinora_tensor::Error),
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

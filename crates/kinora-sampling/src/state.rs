@@ -1,0 +1,303 @@
+//! Checkpoints: a run as bytes, so that a job can stop and go on later with the same result to the bit.
+//!
+//! Layout, little endian: `KNRSMPL1`; sampler, prediction, schedule kind (one byte each); step index (u64), midway
+//! (u8); number of steps (u64), sigmas (f64), timesteps (f32); given latents (one byte: 0 none, 1 prefix, 2 elements,
+//! then their tensors); latents; four optional tensors of history (one byte, then the tensor); FNV-1a-64 of all
+//! before. A tensor is rank (u8), extents (u64), elements (f32).
+
+use kinora_tensor::{Arena, Shape, Tensor};
+
+use crate::samplers::History;
+use crate::{Clean, Error, Prediction, Result, Sampler, SamplerRun, Schedule, ScheduleKind, Sigma, Timestep};
+
+const MAGIC: &[u8; 8] = b"KNRSMPL1";
+/// The position of a value in its list is its code; new ones go to the end.
+const SAMPLERS: [Sampler; 4] = Sampler::ALL;
+const PREDICTIONS: [Prediction; 3] = [Prediction::Velocity, Prediction::Epsilon, Prediction::Clean];
+const KINDS: [ScheduleKind; 5] = [
+    ScheduleKind::RectifiedFlow,
+    ScheduleKind::DiffusersFlowMatch,
+    ScheduleKind::DiffusersUniPc,
+    ScheduleKind::DiffusersDpm,
+    ScheduleKind::Custom,
+];
+
+impl SamplerRun {
+    /// The whole run as bytes: schedule, position, latents and what the sampler remembers.
+    pub fn save(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.push(code(&SAMPLERS, &self.sampler));
+        out.push(code(&PREDICTIONS, &self.prediction));
+        out.push(code(&KINDS, &self.schedule.kind()));
+        out.extend((self.step_index as u64).to_le_bytes());
+        out.push(u8::from(self.midway));
+        out.extend((self.schedule.steps() as u64).to_le_bytes());
+        out.extend(self.schedule.sigmas().iter().flat_map(|sigma| sigma.0.to_le_bytes()));
+        out.extend(
+            self.schedule
+                .timesteps()
+                .iter()
+                .flat_map(|timestep| timestep.0.to_le_bytes()),
+        );
+        match &self.clean {
+            None => out.push(0),
+            Some(Clean::Prefix(values)) => {
+                out.push(1);
+                write_tensor(&mut out, values);
+            }
+            Some(Clean::Elements { mask, values }) => {
+                out.push(2);
+                write_tensor(&mut out, mask);
+                write_tensor(&mut out, values);
+            }
+        }
+        write_tensor(&mut out, &self.latents);
+        for slot in self.history.slots() {
+            out.push(u8::from(slot.is_some()));
+            if let Some(tensor) = slot {
+                write_tensor(&mut out, tensor);
+            }
+        }
+        let sum = fnv1a(&out);
+        out.extend(sum.to_le_bytes());
+        out
+    }
+
+    /// The run that [`SamplerRun::save`] wrote, with its tensors in `arena`.
+    ///
+    /// **Errors**: [`Error::Checkpoint`] if the bytes are cut off, changed, or of another version; no memory.
+    pub fn restore(bytes: &[u8], arena: &Arena) -> Result<Self> {
+        if !bytes.starts_with(MAGIC) {
+            return refuse("it is not one, or of another version");
+        }
+        let Some((body, sum)) = bytes.split_last_chunk::<8>() else {
+            return refuse("it is cut off");
+        };
+        if fnv1a(body).to_le_bytes() != *sum {
+            return refuse("it is cut off or was changed");
+        }
+        let mut read = Reader {
+            rest: &body[MAGIC.len()..],
+            arena,
+        };
+        let sampler = read.one_of(&SAMPLERS)?;
+        let prediction = read.one_of(&PREDICTIONS)?;
+        let kind = read.one_of(&KINDS)?;
+        let step_index = read.count()?;
+        let midway = read.one_of(&[false, true])?;
+        let schedule = read.schedule(kind)?;
+        let clean = match read.one_of(&[0, 1, 2])? {
+            0 => None,
+            1 => Some(Clean::Prefix(read.tensor()?)),
+            _ => Some(Clean::Elements {
+                mask: read.tensor()?,
+                values: read.tensor()?,
+            }),
+        };
+        let latents = read.tensor()?;
+        let history = History::from_slots([read.slot()?, read.slot()?, read.slot()?, read.slot()?]);
+        let run = Self {
+            sampler,
+            prediction,
+            schedule,
+            clean,
+            step_index,
+            midway,
+            latents,
+            history,
+        };
+        if !read.rest.is_empty() || !run.is_consistent() {
+            return refuse("its parts do not fit together");
+        }
+        Ok(run)
+    }
+
+    /// Whether the parts of a restored run can belong together; what follows relies on it.
+    fn is_consistent(&self) -> bool {
+        let position = self.step_index + usize::from(self.midway) <= self.schedule.steps();
+        let shapes = self
+            .history
+            .slots()
+            .into_iter()
+            .flatten()
+            .all(|kept| kept.shape() == self.latents.shape());
+        let clean = self
+            .clean
+            .as_ref()
+            .is_none_or(|clean| clean.check(&self.latents).is_ok());
+        let [start, velocity, newest, older] = self.history.slots().map(Option::is_some);
+        let done = self.step_index;
+        let expected = match self.sampler {
+            Sampler::Euler => [false; 4],
+            Sampler::Heun => [self.midway, self.midway, false, false],
+            Sampler::UniPc => [done > 0, false, done > 0, done > 1],
+            Sampler::DpmPp2m => [false, false, done > 0, false],
+        };
+        let midway = !self.midway || (self.sampler == Sampler::Heun && done + 1 < self.schedule.steps());
+        position && shapes && clean && midway && [start, velocity, newest, older] == expected
+    }
+}
+
+fn refuse<T>(reason: &'static str) -> Result<T> {
+    Err(Error::Checkpoint { reason })
+}
+
+/// A value of these short lists is always found; the position fits in a byte.
+fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
+    list.iter().position(|entry| entry == value).unwrap_or(list.len()) as u8
+}
+
+fn write_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
+    out.push(tensor.dims().len() as u8);
+    out.extend(tensor.dims().iter().flat_map(|&extent| (extent as u64).to_le_bytes()));
+    out.reserve(tensor.elements() * size_of::<f32>());
+    for value in tensor.as_slice() {
+        out.extend(value.to_le_bytes());
+    }
+}
+
+/// Fowler, Noll, Vo: finds a file that was cut off or damaged, not one that was forged.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    arena: &'a Arena,
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((chunk, rest)) => {
+                self.rest = rest;
+                Ok(*chunk)
+            }
+            None => refuse("it is cut off"),
+        }
+    }
+
+    fn one_of<T: Copy>(&mut self, list: &[T]) -> Result<T> {
+        let [code] = self.take()?;
+        list.get(usize::from(code)).copied().ok_or(Error::Checkpoint {
+            reason: "it is of another version",
+        })
+    }
+
+    fn count(&mut self) -> Result<usize> {
+        let count = u64::from_le_bytes(self.take()?);
+        usize::try_from(count).or_else(|_| refuse("its parts do not fit together"))
+    }
+
+    fn schedule(&mut self, kind: ScheduleKind) -> Result<Schedule> {
+        let steps = self.count()?;
+        if steps > Schedule::MAX_STEPS {
+            return refuse("its parts do not fit together");
+        }
+        let sigmas = (0..=steps)
+            .map(|_| self.take().map(f64::from_le_bytes).map(Sigma))
+            .collect::<Result<_>>()?;
+        let timesteps = (0..steps)
+            .map(|_| self.take().map(f32::from_le_bytes).map(Timestep))
+            .collect::<Result<_>>()?;
+        Schedule::from_parts(kind, sigmas, timesteps)
+    }
+
+    fn tensor(&mut self) -> Result<Tensor> {
+        let [rank] = self.take()?;
+        if usize::from(rank) > Shape::MAX_RANK {
+            return refuse("its parts do not fit together");
+        }
+        let dims = (0..rank).map(|_| self.count()).collect::<Result<Vec<_>>>()?;
+        let bytes = Shape::new(&dims)?.elements() * size_of::<f32>();
+        // Looked at before memory is taken: the extents come from a file.
+        let Some((data, rest)) = self.rest.split_at_checked(bytes) else {
+            return refuse("it is cut off");
+        };
+        self.rest = rest;
+        let mut tensor = Tensor::zeros_in(self.arena, &dims)?;
+        for (value, bytes) in tensor.as_mut_slice().iter_mut().zip(data.as_chunks::<4>().0) {
+            *value = f32::from_le_bytes(*bytes);
+        }
+        Ok(tensor)
+    }
+
+    fn slot(&mut self) -> Result<Option<Tensor>> {
+        Ok(if self.one_of(&[false, true])? {
+            Some(self.tensor()?)
+        } else {
+            None
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Stream, noise};
+
+    fn halfway(sampler: Sampler) -> SamplerRun {
+        let schedule = Schedule::rectified_flow(5, 3.0).unwrap();
+        let mut run = SamplerRun::new(
+            sampler,
+            &schedule,
+            noise(1, Stream::default(), [1, 2, 3, 2, 2]).unwrap(),
+        )
+        .unwrap()
+        .with_clean(Clean::Prefix(Tensor::zeros([1, 2, 1, 2, 2]).unwrap()))
+        .unwrap();
+        for _ in 0..3 {
+            let velocity = run.latents().try_clone().unwrap();
+            run.provide(velocity).unwrap();
+        }
+        run
+    }
+
+    #[test]
+    fn any_cut_and_any_changed_byte_is_noticed() {
+        let bytes = halfway(Sampler::UniPc).save();
+        let arena = Arena::new();
+        assert_eq!(SamplerRun::restore(&bytes, &arena).unwrap().save(), bytes);
+        for end in 0..bytes.len() {
+            assert!(
+                matches!(
+                    SamplerRun::restore(&bytes[..end], &arena),
+                    Err(Error::Checkpoint { .. })
+                ),
+                "{end}"
+            );
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x40;
+            assert!(SamplerRun::restore(&changed, &arena).is_err(), "byte {at}");
+        }
+    }
+
+    /// With a valid sum, as somebody who means harm would write it: an error or a usable run, never a panic.
+    #[test]
+    fn forged_checkpoints_do_no_harm() {
+        let arena = Arena::new();
+        for sampler in Sampler::ALL {
+            let bytes = halfway(sampler).save();
+            let body = &bytes[..bytes.len() - 8];
+            for at in MAGIC.len()..body.len() {
+                for value in [0, 1, 3, 0x7f, 0xff] {
+                    let mut forged = body.to_vec();
+                    forged[at] = value;
+                    forged.extend(fnv1a(&forged).to_le_bytes());
+                    let Ok(mut run) = SamplerRun::restore(&forged, &arena) else {
+                        continue;
+                    };
+                    while run.next_eval().is_some() {
+                        let velocity = run.latents().try_clone().unwrap();
+                        if run.provide(velocity).is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
