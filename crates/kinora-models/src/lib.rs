@@ -1,1 +1,25 @@
-//! the networks: nn/ shared layers, then one folder a family: wan/, taehv/, minilm/
+//! The networks that Kinora runs, one folder a family. A model file reads like the `forward` of its reference.
+//!
+//! - [`wan`]: the video diffusion transformer (Wan 2.1, Wan 2.2, Toybox).
+//! - [`taehv`]: the tiny causal video autoencoder, streamed frame by frame in both directions.
+//! - [`minilm`]: the sentence encoder and its tokenizer.
+//!
+//! Models never import models; what two of them share bit for bit would live in a folder `nn`. Activations are `f32`
+//! whatever the weights are stored as. Each `load` reads every tensor that it needs by its checkpoint name through a
+//! [`kinora_weights::Reader`], which afterwards reports the ones that nobody read.
+//!
+//! ```no_run
+//! use kinora_models::taehv::Taehv;
+//! use kinora_weights::Checkpoint;
+//! let checkpoint = Checkpoint::open("vae/diffusion_pytorch_model.safetensors".as_ref())?;
+//! let vae = Taehv::load(&checkpoint, include_str!("../../../models/toybox/vae/config.json"))?;
+//! assert_eq!(vae.config().spatial_factor(), 16);
+//! # Ok::<(), kinora_models::Error>(())
+//! ```
+
+mod error;
+pub mod minilm;
+pub mod taehv;
+pub mod wan;
+
+pub use error::{Error, Result};

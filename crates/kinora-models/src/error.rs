@@ -1,0 +1,46 @@
+//! The one error type of this crate.
+
+/// What can go wrong while a model is loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A shape, or memory for it.
+    #[error(transparent)]
+    Tensor(#[from] kinora_tensor::Error),
+    /// An operation refused its input.
+    #[error(transparent)]
+    Kernel(#[from] kinora_kernels::Error),
+    /// A checkpoint is unreadable or does not fit the model.
+    #[error(transparent)]
+    Weights(#[from] kinora_weights::Error),
+    /// `config.json` is not what this model understands.
+    #[error("{model}: config: {reason}")]
+    Config {
+        /// The model family.
+        model: &'static str,
+        /// What is wrong with which field.
+        reason: String,
+    },
+    /// The tokenizer file is unreadable, or refuses a text.
+    #[error("tokenizer: {reason}")]
+    Tokenizer {
+        /// What the tokenizer library said.
+        reason: String,
+    },
+    /// A token id that the embedding table does not have.
+    #[error("token {id} is outside the vocabulary of {vocab_size}\nhint: the tokenizer and the text encoder must come from the same model")]
+    TokenOutOfRange {
+        /// The offending id.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Reads a model's `config.json`; unknown fields are allowed (others write their own notes there), missing ones are not.
+pub(crate) fn parse_config<T: serde::de::DeserializeOwned>(model: &'static str, json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|error| Error::Config { model, reason: error.to_string() })
+}

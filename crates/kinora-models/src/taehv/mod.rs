@@ -1,0 +1,8 @@
+//! TAEHV: a tiny causal video autoencoder, run frame by frame with constant memory.
+
+mod config;
+mod layers;
+mod model;
+
+pub use config::{Config, LatentRgb};
+pub use model::{Decoder, Encoder, Taehv};
