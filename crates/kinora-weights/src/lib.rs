@@ -1,1 +1,38 @@
-//! checkpoint files: safetensors, quantised formats, model folders, the registry with licences
+//! Checkpoint files, model folders, and the models that are installed.
+//!
+//! A [`Checkpoint`] is a safetensors file (or several with an index), mapped into memory and checked before anything is
+//! read from it. A model takes its tensors through a [`Reader`]: each with the shape that its configuration promises,
+//! converted to `f32` or packed for a kernel; at the end [`Reader::finish`] refuses weights of which something was left
+//! over. A [`ModelFolder`] is the diffusers layout (`model_index.json`, one folder for each part) with Kinora's manifest
+//! of licences and hashes; one of them, Toybox, is inside the program. [`registry`] lists what is installed.
+//!
+//! ```
+//! use kinora_weights::ModelFolder;
+//! let folder = ModelFolder::embedded_toybox()?;
+//! let text_encoder = folder.checkpoint("text_encoder")?;
+//! let reader = text_encoder.reader();
+//! let words = reader.at("embeddings").table("word_embeddings.weight", 30522, 384)?;
+//! assert_eq!(words.gather(&[101, 102])?.dims(), &[2, 384]);
+//! assert!(reader.finish(&["embeddings.*", "encoder.*"]).is_ok());
+//! # Ok::<(), kinora_weights::Error>(())
+//! ```
+
+mod checkpoint;
+mod convert;
+mod embedded;
+mod error;
+mod folder;
+mod header;
+mod manifest;
+mod reader;
+pub mod registry;
+mod similar;
+mod verify;
+
+pub use checkpoint::{Checkpoint, RawTensor};
+pub use error::{Error, Result};
+pub use folder::ModelFolder;
+pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
+pub use reader::{Reader, Table};
+pub use registry::{Location, ModelEntry};
+pub use verify::Verified;

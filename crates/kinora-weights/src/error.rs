@@ -1,0 +1,194 @@
+//! The one error type of this crate.
+
+use std::path::PathBuf;
+
+use kinora_tensor::DType;
+
+/// What can go wrong between a file and a layer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused a read.
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// The verb that failed: `open`, `read`, `list`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The first bytes belong to another kind of file.
+    #[error("{file} is not a safetensors file: {reason}\nhint: {hint}")]
+    NotSafetensors {
+        /// The file as the user knows it.
+        file: String,
+        /// What it looks like instead.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The file is shorter than its own header says.
+    #[error("{file} is cut off: {expected_bytes} bytes expected, {got_bytes} there\nhint: copy or download it again")]
+    Truncated {
+        /// The file as the user knows it.
+        file: String,
+        /// Length that the header asks for.
+        expected_bytes: u64,
+        /// Length that the file has.
+        got_bytes: u64,
+    },
+    /// The header length is beyond what any real checkpoint needs.
+    #[error("{file} claims a header of {header_bytes} bytes\nhint: it is damaged or no safetensors file")]
+    HeaderTooLarge {
+        /// The file as the user knows it.
+        file: String,
+        /// The length in the first eight bytes.
+        header_bytes: u64,
+    },
+    /// The header is there but contradicts itself or the file.
+    #[error("the header of {file} is damaged: {reason}\nhint: copy or download it again")]
+    BadHeader {
+        /// The file as the user knows it.
+        file: String,
+        /// What is wrong, with the tensor's name where one is to blame.
+        reason: String,
+    },
+    /// Two files of one sharded checkpoint hold the same tensor, or the index and the files disagree.
+    #[error("the parts of {file} do not fit together: {reason}")]
+    BadShards {
+        /// The index file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A model asks for a tensor that the checkpoint lacks.
+    #[error("{file} has no tensor `{tensor}`{}", suggestion(similar))]
+    MissingTensor {
+        /// The checkpoint.
+        file: String,
+        /// The full name asked for.
+        tensor: String,
+        /// The closest name that exists.
+        similar: Option<String>,
+    },
+    /// A tensor has an element type that cannot be used where it is asked for.
+    #[error("tensor `{tensor}` of {file} holds {got}, expected {expected}")]
+    WrongDtype {
+        /// The checkpoint.
+        file: String,
+        /// The tensor's full name.
+        tensor: String,
+        /// The types that would do.
+        expected: String,
+        /// The type in the file, in the file's spelling.
+        got: String,
+    },
+    /// A tensor has another shape than the model's configuration says.
+    #[error("tensor `{tensor}` of {file} has shape {got:?}, expected {expected}")]
+    WrongShape {
+        /// The checkpoint.
+        file: String,
+        /// The tensor's full name.
+        tensor: String,
+        /// The shape that the model asks for.
+        expected: String,
+        /// The shape in the file.
+        got: Vec<usize>,
+    },
+    /// A token or position beyond an embedding table.
+    #[error("row {row} of `{tensor}` was asked for; it has {rows} rows")]
+    RowOutOfRange {
+        /// The table's full name.
+        tensor: String,
+        /// The row asked for.
+        row: u32,
+        /// Rows that exist.
+        rows: usize,
+    },
+    /// Tensors are left over after a model took all that it knows.
+    #[error("{file} holds {count} tensors that the model does not use, first `{}`\nhint: the configuration does not fit the weights", names.join("`, `"))]
+    UnusedTensors {
+        /// The checkpoint.
+        file: String,
+        /// How many.
+        count: usize,
+        /// The first few, sorted.
+        names: Vec<String>,
+    },
+    /// A file is not the one that the manifest describes.
+    #[error(
+        "{file} is not the file that the manifest describes (sha256 {got}, expected {expected})\nhint: install the model again"
+    )]
+    HashMismatch {
+        /// Path inside the model folder.
+        file: String,
+        /// The manifest's hash.
+        expected: String,
+        /// The hash of what lies there.
+        got: String,
+    },
+    /// A folder was given that is no model, or lacks a part.
+    #[error("{folder} is not a model folder that can be used: {reason}\nhint: {hint}")]
+    BadModelFolder {
+        /// The folder.
+        folder: String,
+        /// What is missing or wrong.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A JSON file of a model folder cannot be read.
+    #[error("{file} cannot be understood: {reason}")]
+    BadJson {
+        /// The file.
+        file: String,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// Neither an installed model nor a folder.
+    #[error("no model `{name}`{}\nhint: installed: {}; `kinora models` lists them, --model also takes a folder", suggestion(similar), installed.join(", "))]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// The closest name that is installed.
+        similar: Option<String>,
+        /// All names.
+        installed: Vec<String>,
+    },
+    /// A buffer could not be made.
+    #[error(transparent)]
+    Tensor(#[from] kinora_tensor::Error),
+    /// A layer refused its weights.
+    #[error("layer `{layer}` of {file}: {source}")]
+    Layer {
+        /// The checkpoint.
+        file: String,
+        /// The layer's full name.
+        layer: String,
+        /// The kernel's reason.
+        source: Box<kinora_kernels::Error>,
+    },
+}
+
+impl Error {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn suggestion(similar: &Option<String>) -> String {
+    similar
+        .as_ref()
+        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+/// The words for a list of types in messages.
+pub(crate) fn one_of(dtypes: &[DType]) -> String {
+    dtypes.iter().map(|d| d.name()).collect::<Vec<_>>().join(" or ")
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,120 @@
+//! Hashes of a model folder's files, several at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{Manifest, ManifestFile};
+use crate::{Error, ModelFolder, Result};
+
+/// What [`ModelFolder::verify_hashes`] has compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Files compared.
+    pub files: usize,
+    /// Their length.
+    pub bytes: u64,
+}
+
+/// Compares all files of the manifest that decide something. Documents may be left out of a copy.
+pub(crate) fn files(folder: &ModelFolder, manifest: &Manifest) -> Result<Verified> {
+    let mut todo: Vec<&ManifestFile> = manifest
+        .files
+        .iter()
+        .filter(|f| decides(&f.path) || folder.has(&f.path))
+        .collect();
+    // The program embeds what it reads, not every file of the folder.
+    if folder.path().is_none() {
+        todo.retain(|f| folder.has(&f.path));
+    }
+    // Large files first, so that the last one to finish is a small one.
+    todo.sort_by_key(|f| std::cmp::Reverse(f.bytes));
+    in_parallel(&todo, |file| check(folder, file))?;
+    Ok(Verified {
+        files: todo.len(),
+        bytes: todo.iter().map(|f| f.bytes).sum(),
+    })
+}
+
+fn check(folder: &ModelFolder, file: &ManifestFile) -> Result<()> {
+    let name = || format!("{}/{}", folder.location(), file.path);
+    let bytes = folder.bytes(&file.path)?;
+    let got_bytes = bytes.len() as u64;
+    if got_bytes < file.bytes {
+        return Err(Error::Truncated {
+            file: name(),
+            expected_bytes: file.bytes,
+            got_bytes,
+        });
+    }
+    let got = hex(&Sha256::digest(&bytes));
+    if got == file.sha256 {
+        return Ok(());
+    }
+    Err(Error::HashMismatch {
+        file: name(),
+        expected: file.sha256.clone(),
+        got,
+    })
+}
+
+/// See [`ModelFolder::weights_hash`].
+pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
+    let mut pairs: Vec<(String, String)> = match folder.manifest() {
+        Some(manifest) => manifest
+            .files
+            .iter()
+            .map(|f| (f.path.clone(), f.sha256.clone()))
+            .collect(),
+        None => folder
+            .all_files()?
+            .into_iter()
+            .filter(|file| decides(file))
+            .map(|file| Ok((hex(&Sha256::digest(folder.bytes(&file)?)), file)))
+            .map(|pair: Result<_>| pair.map(|(hash, file)| (file, hash)))
+            .collect::<Result<_>>()?,
+    };
+    pairs.retain(|(file, _)| decides(file));
+    pairs.sort();
+    let mut all = Sha256::new();
+    for (file, hash) in pairs {
+        all.update(format!("{hash}  {file}\n"));
+    }
+    Ok(hex(&all.finalize())[..16].to_owned())
+}
+
+/// False for documents, pictures and the like, which change nothing that is generated.
+fn decides(file: &str) -> bool {
+    file != "manifest.json"
+        && [".safetensors", ".json", ".txt", ".model"]
+            .iter()
+            .any(|end| file.ends_with(end))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Runs `work` on every item, on as many threads as there are processors; the first error wins.
+fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Result<()> {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item)?;
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len());
+    std::thread::scope(|scope| {
+        // If the system gives no thread, this one does all the work.
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, run).ok())
+            .collect();
+        let own = run();
+        others.into_iter().fold(own, |result, handle| {
+            result.and(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
+}
