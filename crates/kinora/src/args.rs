@@ -1,0 +1,401 @@
+//! Every command and flag, with its help text: the one definition behind parsing, `--help`, completions and man pages.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use kinora_media::{Format, Fps};
+use kinora_pipeline::{PromptMode, Size};
+use kinora_sampling::Sampler;
+
+use crate::values;
+
+/// The model that is used when none is named.
+pub const DEFAULT_MODEL: &str = "toybox";
+
+const EXAMPLES: &str = "\
+Examples:
+  kinora generate \"a rocket flies over a city at sunset\" -o rocket.mp4
+  kinora generate \"a red car drives through the desert\" --seed 7 --variants 4
+  kinora generate \"a penguin on the beach\" --frames 1 -o penguin.png
+  kinora generate \"the car drives away\" --extend car.mp4 -o car-2.mp4
+  kinora inspect rocket.mp4
+  kinora parse \"two dogs run across a snowy meadow at night\"";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  kinora generate \"a rocket flies over a city at sunset\" -o rocket.mp4
+  kinora generate \"a red car in the rain\" --size 288x512 --fps 24 --format webm
+  kinora generate \"a lion runs\" --image lion.png --seconds 2
+  echo \"an owl at night\" | kinora generate - --json --quiet > report.json
+
+Exit codes: 0 done, 1 defect in Kinora, 2 bad argument or prompt, 3 bad input file, 4 model files,
+5 cannot write, 6 out of memory, 130 stopped. Ctrl-C stops at the next step; twice leaves at once.";
+
+/// Text to video on your own machine
+#[derive(Debug, Parser)]
+#[command(name = "kinora", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a clip or an image from a prompt
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(Box<Generate>),
+    /// List the models that are installed, with size and licence
+    #[command(after_help = "Examples:\n  kinora models\n  kinora models --json")]
+    Models(Models),
+    /// Show how a file was made, and the command that makes it again
+    #[command(after_help = "Examples:\n  kinora inspect rocket.mp4\n  kinora inspect rocket.mp4 --json")]
+    Inspect(Inspect),
+    /// Show what is understood of a prompt, and what the model will not know
+    #[command(
+        after_help = "Examples:\n  kinora parse \"first a cat sleeps, then it jumps\"\n  kinora parse - --json < prompt.txt"
+    )]
+    Parse(Parse),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Examples:\n  kinora completions bash > ~/.local/share/bash-completion/completions/kinora\n  \
+                            kinora completions zsh > \"${fpath[1]}/_kinora\""
+    )]
+    Completions(Completions),
+    /// Print the manual page
+    #[command(after_help = "Examples:\n  kinora man | man -l -\n  kinora man --dir ~/.local/share/man/man1")]
+    Man(Man),
+}
+
+/// Flags of `kinora generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// What to show, in English; - reads it from standard input
+    ///
+    /// Example: "a rocket flies over a city at sunset"
+    pub prompt: OsString,
+
+    /// Where to write; a name made from the prompt if absent
+    ///
+    /// The ending names the format. An existing folder is given a file with a name made from the prompt. With several
+    /// variants their number is put before the ending.
+    ///
+    /// Example: -o rocket.mp4
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// What to write: mp4, webm, gif, webp, png-frames or png
+    ///
+    /// The ending of -o decides if absent; else mp4, or png for one frame. png-frames writes a folder of pictures.
+    ///
+    /// Example: --format webm
+    #[arg(long, value_name = "FORMAT", value_parser = values::format, help_heading = "Output")]
+    pub format: Option<Format>,
+
+    /// Replace the file if it is there
+    ///
+    /// Example: -o rocket.mp4 --overwrite
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    /// Also write the clip's best frame beside it, as .poster.jpg
+    ///
+    /// Example: -o rocket.mp4 --poster
+    #[arg(long, help_heading = "Output")]
+    pub poster: bool,
+
+    /// Also write its frames side by side, as .sheet.png
+    ///
+    /// Example: -o rocket.mp4 --sheet
+    #[arg(long, help_heading = "Output")]
+    pub sheet: bool,
+
+    /// Width and height in pixels, even, each from 64 to 3840
+    ///
+    /// A size that the model does not make itself is made from the nearest one that it does; the report says how.
+    ///
+    /// Example: --size 512x288
+    #[arg(long, value_name = "WxH", value_parser = values::size, allow_hyphen_values = true, help_heading = "Picture")]
+    pub size: Option<Size>,
+
+    /// Playing time, up to 60; with --extend, how much to add
+    ///
+    /// Example: --seconds 2.5
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, allow_negative_numbers = true,
+          conflicts_with = "frames", help_heading = "Picture")]
+    pub seconds: Option<f64>,
+
+    /// Length in frames at the model's own rate; 1 makes an image
+    ///
+    /// Example: --frames 33
+    #[arg(long, value_name = "N", value_parser = values::frames, allow_negative_numbers = true, help_heading = "Picture")]
+    pub frames: Option<u32>,
+
+    /// Frames a second in the file, 1 to 120
+    ///
+    /// A rate other than the model's own is reached by interpolation, so that the playing time stays.
+    ///
+    /// Example: --fps 24
+    #[arg(long, value_name = "RATE", value_parser = values::fps, allow_negative_numbers = true, help_heading = "Picture")]
+    pub fps: Option<Fps>,
+
+    /// Start from this picture (PNG, JPEG or WebP)
+    ///
+    /// Example: --image lion.png
+    #[arg(long, value_name = "FILE", conflicts_with = "extend", help_heading = "Picture")]
+    pub image: Option<PathBuf>,
+
+    /// Continue this clip
+    ///
+    /// Example: --extend car.mp4
+    #[arg(long, value_name = "FILE", help_heading = "Picture")]
+    pub extend: Option<PathBuf>,
+
+    /// What to keep away from
+    ///
+    /// Example: --negative "people, text"
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Prompt"
+    )]
+    pub negative: String,
+
+    /// How to hand the prompt to the model.
+    #[command(flatten)]
+    pub mode: Mode,
+
+    /// Model to use: a name from `kinora models`, or a folder
+    ///
+    /// Example: --model toybox
+    #[arg(long, value_name = "NAME|FOLDER", default_value = DEFAULT_MODEL, help_heading = "Model")]
+    pub model: OsString,
+
+    /// Denoising steps, 1 to 200; more is slower and finer
+    ///
+    /// Example: --steps 24
+    #[arg(long, value_name = "N", value_parser = values::steps, allow_negative_numbers = true, help_heading = "Model")]
+    pub steps: Option<u32>,
+
+    /// How closely to follow the prompt, 0 to 30; 1 turns guidance off
+    ///
+    /// Example: --guidance 5
+    #[arg(long, value_name = "SCALE", value_parser = values::guidance, allow_negative_numbers = true, help_heading = "Model")]
+    pub guidance: Option<f32>,
+
+    /// Update rule: euler, heun, unipc or dpmpp-2m
+    ///
+    /// Example: --sampler unipc
+    #[arg(long, value_name = "NAME", value_parser = values::sampler, help_heading = "Model")]
+    pub sampler: Option<Sampler>,
+
+    /// Number that the starting noise is made from; random if absent, and shown
+    ///
+    /// The same seed, machine and version make the same bytes.
+    ///
+    /// Example: --seed 42
+    #[arg(long, value_name = "N", value_parser = values::seed, allow_negative_numbers = true, help_heading = "Model")]
+    pub seed: Option<u64>,
+
+    /// How many clips to make, 1 to 64, each with the next seed
+    ///
+    /// Example: --variants 4
+    #[arg(long, value_name = "N", value_parser = values::variants, allow_negative_numbers = true, default_value = "1",
+          help_heading = "Model")]
+    pub variants: u32,
+
+    /// Threads that compute; as many as the machine has cores if absent
+    ///
+    /// Example: --threads 2
+    #[arg(long, value_name = "N", value_parser = values::threads, allow_negative_numbers = true, help_heading = "Model")]
+    pub threads: Option<u32>,
+
+    /// Print the run report to standard output as JSON
+    ///
+    /// Example: --json > report.json
+    #[arg(long, help_heading = "Talk")]
+    pub json: bool,
+
+    /// Say nothing but errors
+    ///
+    /// Example: --quiet
+    #[arg(short, long, help_heading = "Talk")]
+    pub quiet: bool,
+
+    /// Do not show the clip on the terminal while it is made
+    ///
+    /// Example: --no-preview
+    #[arg(long, help_heading = "Talk")]
+    pub no_preview: bool,
+}
+
+/// How the prompt reaches the model.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Mode {
+    /// Hand the prompt to the model as it was typed
+    ///
+    /// Example: --raw-prompt
+    #[arg(long, conflicts_with = "expand_prompt", help_heading = "Prompt")]
+    raw_prompt: bool,
+
+    /// Rewrite the prompt in the words that the model knows
+    ///
+    /// Neither flag: as the model prefers.
+    ///
+    /// Example: --expand-prompt
+    #[arg(long, help_heading = "Prompt")]
+    expand_prompt: bool,
+}
+
+impl From<Mode> for PromptMode {
+    fn from(mode: Mode) -> Self {
+        match (mode.raw_prompt, mode.expand_prompt) {
+            (true, _) => Self::Raw,
+            (false, true) => Self::Expanded,
+            (false, false) => Self::Auto,
+        }
+    }
+}
+
+/// Flags of `kinora models`.
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Print the list as JSON
+    ///
+    /// Example: --json
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `kinora inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A clip or image, made by Kinora or not
+    ///
+    /// Example: rocket.mp4
+    pub file: PathBuf,
+
+    /// Print the recipe as JSON
+    ///
+    /// Example: --json
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `kinora parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// The prompt; - reads it from standard input
+    ///
+    /// Example: "a rocket flies over a city at sunset"
+    pub prompt: OsString,
+
+    /// How to hand the prompt to the model.
+    #[command(flatten)]
+    pub mode: Mode,
+
+    /// Model whose vocabulary counts: a name from `kinora models`, or a folder
+    ///
+    /// Example: --model toybox
+    #[arg(long, value_name = "NAME|FOLDER", default_value = DEFAULT_MODEL)]
+    pub model: OsString,
+
+    /// Print the scene as JSON
+    ///
+    /// Example: --json
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `kinora completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    ///
+    /// Example: bash
+    pub shell: Shell,
+}
+
+/// Flags of `kinora man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write one page for each command into this folder instead
+    ///
+    /// Example: --dir ~/.local/share/man/man1
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    fn all_commands() -> Vec<clap::Command> {
+        let root = Cli::command();
+        root.get_subcommands().cloned().collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_argument_has_an_example_that_is_true() {
+        for command in all_commands() {
+            for argument in command.get_arguments() {
+                let long = argument.get_long_help().map(ToString::to_string).unwrap_or_default();
+                let example = long.split_once("Example: ").map(|(_, text)| text.trim());
+                let example =
+                    example.unwrap_or_else(|| panic!("{} of {}: no example", argument.get_id(), command.get_name()));
+                if let Some(flag) = argument.get_long() {
+                    let short = argument.get_short().map(|letter| format!("-{letter} "));
+                    let named = example.contains(&format!("--{flag}")) || short.is_some_and(|s| example.contains(&s));
+                    assert!(named, "--{flag}: the example is of something else: {example}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_examples_parse() {
+        for text in [EXAMPLES, GENERATE_EXAMPLES] {
+            for line in text.lines().filter_map(|line| line.trim().strip_prefix("kinora ")) {
+                let words = line.split('"').enumerate().flat_map(|(i, part)| match i % 2 {
+                    0 => part.split_whitespace().map(str::to_owned).collect(),
+                    _ => vec![part.to_owned()],
+                });
+                let matches = Cli::command().try_get_matches_from(std::iter::once("kinora".to_owned()).chain(words));
+                Cli::from_arg_matches(&matches.unwrap()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_samplers_and_formats_of_the_help_are_all_that_there_are() {
+        let generate = all_commands()
+            .into_iter()
+            .find(|command| command.get_name() == "generate")
+            .unwrap();
+        let help = |id: &str| {
+            let argument = generate
+                .get_arguments()
+                .find(|argument| argument.get_id() == id)
+                .unwrap();
+            argument.get_help().unwrap().to_string()
+        };
+        assert!(
+            Sampler::ALL
+                .iter()
+                .all(|sampler| help("sampler").contains(sampler.name()))
+        );
+        assert!(Format::ALL.iter().all(|format| help("format").contains(format.name())));
+    }
+}

@@ -1,0 +1,22 @@
+//! One file a command.
+
+mod generate;
+mod inspect;
+mod models;
+mod parse;
+mod shell;
+mod table;
+
+use crate::args::Command;
+
+/// Does what the arguments say.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Generate(args) => generate::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Parse(args) => parse::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
+    }
+}

@@ -1,0 +1,35 @@
+//! `kinora parse`: what is understood of a prompt, without making anything.
+
+use kinora_pipeline::Pipeline;
+use serde_json::json;
+
+use super::{generate, table};
+use crate::args::Parse;
+use crate::{prompt, stdout};
+
+/// Prints the scene, what the model gets, and what it will not know.
+pub fn run(args: &Parse) -> anyhow::Result<()> {
+    let prompt = prompt::read(&args.prompt)?;
+    let pipeline = Pipeline::open(generate::model_name(&args.model)?)?;
+    let parsed = pipeline.parse(&prompt, args.mode.into())?;
+    if args.json {
+        return stdout::write_json(&json!({
+            "prompt": prompt,
+            "scene": parsed.scene,
+            "model": pipeline.model(),
+            "model_prompt": parsed.model_prompt,
+            "notes": parsed.notes,
+        }));
+    }
+    let model = pipeline.model();
+    let mut text = format!(
+        "{}\n\n{} gets: {}\n",
+        parsed.scene,
+        model.name,
+        table::printable(&parsed.model_prompt)
+    );
+    for note in &parsed.notes {
+        text += &format!("note: {}\n", table::printable(note));
+    }
+    stdout::write(text.as_bytes())
+}

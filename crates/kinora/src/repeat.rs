@@ -1,0 +1,164 @@
+//! The command that makes a clip again: from a request, or from what a file says about itself.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use kinora_pipeline::{Length, PromptMode, Recipe, Request};
+
+use crate::args::DEFAULT_MODEL;
+
+/// A command line in the making.
+struct Line(String);
+
+impl Line {
+    fn generate(prompt: &str) -> Self {
+        // A prompt that looks like a flag has to come after `--`; `{}` then stands at the end.
+        let line = Self("kinora generate".into());
+        match prompt.starts_with('-') {
+            true => line,
+            false => line.word(prompt),
+        }
+    }
+
+    fn word(mut self, word: &str) -> Self {
+        self.0 = format!("{} {}", self.0, quoted(word));
+        self
+    }
+
+    fn flag(self, flag: &str, wanted: bool) -> Self {
+        if wanted {
+            Self(format!("{} {flag}", self.0))
+        } else {
+            self
+        }
+    }
+
+    fn value(self, flag: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => Self(format!("{} {flag}", self.0)).word(&value.to_string()),
+            None => self,
+        }
+    }
+
+    fn end(self, prompt: &str) -> String {
+        match prompt.starts_with('-') {
+            true => Self(self.0 + " --").word(prompt).0,
+            false => self.0,
+        }
+    }
+}
+
+/// Quotes a word for a POSIX shell, if it needs that.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:,+=@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
+    }
+}
+
+/// The command for the clips of `request` from `seed` on.
+pub fn of_request(request: &Request, model: &str, seed: u64, variants: u32) -> String {
+    let (frames, seconds) = match request.length {
+        Length::Default => (None, None),
+        Length::Frames(frames) => (Some(frames), None),
+        Length::Seconds(seconds) => (None, Some(seconds)),
+    };
+    let by_ending = kinora_media::Format::from_extension(&request.output);
+    let format =
+        (by_ending.ok() != Some(request.format) || request.output.extension().is_none()).then_some(request.format);
+    Line::generate(&request.prompt)
+        .value("-o", Some(request.output.display()))
+        .value("--format", format)
+        .value("--size", request.size)
+        .value("--frames", frames)
+        .value("--seconds", seconds)
+        .value("--fps", request.fps)
+        .value("--image", request.image.as_ref().map(|path| path.display()))
+        .value("--extend", request.extend.as_ref().map(|path| path.display()))
+        .value("--negative", Some(&request.negative).filter(|text| !text.is_empty()))
+        .flag("--raw-prompt", request.prompt_mode == PromptMode::Raw)
+        .flag("--expand-prompt", request.prompt_mode == PromptMode::Expanded)
+        .value("--model", Some(model).filter(|model| *model != DEFAULT_MODEL))
+        .value("--steps", request.steps)
+        .value("--guidance", request.guidance_scale)
+        .value("--sampler", request.sampler.map(|sampler| sampler.name()))
+        .value("--seed", Some(seed))
+        .value("--variants", Some(variants).filter(|&variants| variants != 1))
+        .flag("--poster", request.poster)
+        .flag("--sheet", request.sheet)
+        .flag("--overwrite", request.overwrite)
+        .end(&request.prompt)
+}
+
+/// The command for a recipe; `FILE` stands for the picture or clip that it started from.
+pub fn of_recipe(recipe: &Recipe) -> String {
+    let input = |task: &str| (recipe.task == task).then_some("FILE");
+    let raw = recipe.model_prompt == recipe.prompt;
+    Line::generate(&recipe.prompt)
+        .value("--size", Some(recipe.size.written))
+        .value("--frames", asked_frames(recipe))
+        .value(
+            "--fps",
+            Some(&recipe.length.fps).filter(|_| recipe.task != "text-to-image"),
+        )
+        .value("--image", input("image-to-video"))
+        .value("--extend", input("extend"))
+        .value("--negative", Some(&recipe.negative).filter(|text| !text.is_empty()))
+        .flag("--raw-prompt", raw)
+        .flag("--expand-prompt", !raw)
+        .value(
+            "--model",
+            Some(&recipe.model.name).filter(|name| *name != DEFAULT_MODEL),
+        )
+        .value("--steps", Some(recipe.steps))
+        .value("--guidance", Some(recipe.guidance_scale))
+        .value("--sampler", Some(&recipe.sampler))
+        .value("--seed", Some(recipe.seed))
+        .end(&recipe.prompt)
+}
+
+/// Frames that were asked for, at the model's rate: the record of the length begins with them.
+fn asked_frames(recipe: &Recipe) -> Option<u32> {
+    recipe.length.how.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use kinora_media::Format;
+
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_the_shell() {
+        for (word, expected) in [
+            ("cat.mp4", "cat.mp4"),
+            ("a cat", "'a cat'"),
+            ("it's $HOME", r"'it'\''s $HOME'"),
+            ("", "''"),
+            ("a;rm -rf", "'a;rm -rf'"),
+            ("кот", "кот"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_repeated() {
+        let mut request = Request::new("a red car", "car.mp4", Format::Mp4);
+        request.overwrite = false;
+        assert_eq!(
+            of_request(&request, "toybox", 7, 1),
+            "kinora generate 'a red car' -o car.mp4 --seed 7"
+        );
+        request.length = Length::Seconds(2.5);
+        request.guidance_scale = Some(4.5);
+        request.format = Format::PngFrames;
+        request.output = "car".into();
+        request.prompt = "-5 cats".into();
+        assert_eq!(
+            of_request(&request, "/m/wan 2", 7, 3),
+            "kinora generate -o car --format png-frames --seconds 2.5 --model '/m/wan 2' --guidance 4.5 --seed 7 --variants 3 -- '-5 cats'"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Reads the values of flags. Each reader refuses what the library would refuse, and names the range.
+
+use std::str::FromStr;
+
+use kinora_media::{Format, Fps};
+use kinora_pipeline::{Request, Size};
+use kinora_sampling::Sampler;
+
+/// Most frames that may be asked for: the longest clip at the highest rate.
+const MAX_FRAMES: u64 = (Request::MAX_SECONDS * Request::MAX_FPS) as u64;
+/// Most threads that may be asked for.
+const MAX_THREADS: u64 = 1024;
+
+fn whole(text: &str, least: u64, most: u64, example: &str) -> Result<u64, String> {
+    match text.trim().parse::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "not a whole number from {least} to {most}\nhint: for example {example}"
+        )),
+    }
+}
+
+fn whole_u32(text: &str, least: u64, most: u64, example: &str) -> Result<u32, String> {
+    // `most` is far below the limit of u32 in every call.
+    whole(text, least, most, example).map(|number| number as u32)
+}
+
+fn real(text: &str, fits: impl Fn(f64) -> bool, range: &str, example: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if fits(number) => Ok(number),
+        _ => Err(format!("not a number {range}\nhint: for example {example}")),
+    }
+}
+
+fn by_library<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: ToString,
+{
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// `--steps`.
+pub fn steps(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, u64::from(Request::MAX_STEPS), "--steps 24")
+}
+
+/// `--frames`.
+pub fn frames(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, MAX_FRAMES, "--frames 33, or --frames 1 for an image")
+}
+
+/// `--variants`.
+pub fn variants(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, u64::from(Request::MAX_VARIANTS), "--variants 4")
+}
+
+/// `--threads`.
+pub fn threads(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, MAX_THREADS, "--threads 2")
+}
+
+/// `--seed`.
+pub fn seed(text: &str) -> Result<u64, String> {
+    whole(text, 0, u64::MAX, "--seed 42")
+}
+
+/// `--seconds`.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    let most = Request::MAX_SECONDS;
+    real(
+        text,
+        |s| s > 0.0 && s <= most,
+        &format!("above 0 and at most {most}"),
+        "--seconds 2.5",
+    )
+}
+
+/// `--guidance`.
+pub fn guidance(text: &str) -> Result<f32, String> {
+    let most = Request::MAX_GUIDANCE;
+    let fits = |scale| (0.0..=f64::from(most)).contains(&scale);
+    real(text, fits, &format!("from 0 to {most}"), "--guidance 5; 1 turns it off").map(|scale| scale as f32)
+}
+
+/// `--fps`.
+pub fn fps(text: &str) -> Result<Fps, String> {
+    let hint = format!(
+        "\nhint: from 1 to {}, for example --fps 24, 23.976 or 30000/1001",
+        Request::MAX_FPS
+    );
+    let fps: Fps = by_library(text).map_err(|error| first_line(&error) + &hint)?;
+    match (1.0..=Request::MAX_FPS).contains(&fps.as_f64()) {
+        true => Ok(fps),
+        false => Err("out of range".to_owned() + &hint),
+    }
+}
+
+/// `--size`.
+pub fn size(text: &str) -> Result<Size, String> {
+    by_library(text)
+}
+
+/// `--format`.
+pub fn format(text: &str) -> Result<Format, String> {
+    by_library(text)
+}
+
+/// `--sampler`; takes the other usual spellings of DPM++ 2M too.
+pub fn sampler(text: &str) -> Result<Sampler, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "dpm++2m" | "dpm++-2m" | "dpmpp2m" | "dpmpp_2m" => Ok(Sampler::DpmPp2m),
+        name => by_library(name),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_inside() {
+        assert_eq!(steps("1"), Ok(1));
+        assert_eq!(steps(" 200 "), Ok(200));
+        assert_eq!(frames("7200"), Ok(7200));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(seconds("60"), Ok(60.0));
+        assert_eq!(guidance("0"), Ok(0.0));
+        assert_eq!(fps("30000/1001"), Ok(Fps::new(30000, 1001).unwrap()));
+        assert_eq!(sampler("DPM++2M"), Ok(Sampler::DpmPp2m));
+    }
+
+    #[test]
+    fn what_is_outside_is_refused_with_the_range() {
+        for text in ["0", "-1", "201", "1.5", "1e2", "NaN", "", "99999999999999999999"] {
+            assert!(steps(text).unwrap_err().contains("from 1 to 200"), "{text}");
+        }
+        for text in ["0", "-0.0", "-2", "60.1", "inf", "NaN", "1e400", "two"] {
+            assert!(seconds(text).unwrap_err().contains("at most 60"), "{text}");
+        }
+        for text in ["-1", "30.5", "NaN", "-inf", ""] {
+            assert!(guidance(text).unwrap_err().contains("from 0 to 30"), "{text}");
+        }
+        for text in ["0", "-24", "121", "0.5", "NaN", "1/0"] {
+            assert!(fps(text).unwrap_err().contains("from 1 to 120"), "{text}");
+        }
+        assert!(seed("-1").is_err());
+    }
+}
