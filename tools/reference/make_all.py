@@ -1,0 +1,11 @@
+"""Writes every fixture anew: `python tools/reference/make_all.py [--root REPO]`. The same versions, the same bytes."""
+
+import minilm_tiny
+import taehv_tiny
+import tokenizer_cases
+import toybox_small
+import wan_tiny
+
+if __name__ == "__main__":
+    for script in (wan_tiny, taehv_tiny, minilm_tiny, tokenizer_cases, toybox_small):
+        script.main()
