@@ -15,7 +15,8 @@ use crate::{Error, Result};
 ///
 /// **Shapes**: both the same, any. **Range**: 1 gives `cond`, 0 gives `uncond`; models state what suits them.
 /// **Errors**: [`Error::GuidanceScale`] unless finite; shapes differ.
-pub fn guide(cond: &Tensor, uncond: &Tensor, guidance_scale: f64) -> Result<Tensor> {
+pub fn guide(cond: &Tensor, uncond: &Tensor, guidance_scale: impl Into<f64>) -> Result<Tensor> {
+    let guidance_scale = guidance_scale.into();
     if !guidance_scale.is_finite() {
         return Err(Error::GuidanceScale { guidance_scale });
     }
@@ -33,7 +34,8 @@ impl Guidance {
     /// Guidance at all steps; a scale of 1 turns it off.
     ///
     /// **Errors**: [`Error::GuidanceScale`] unless finite.
-    pub fn new(guidance_scale: f64) -> Result<Self> {
+    pub fn new(guidance_scale: impl Into<f64>) -> Result<Self> {
+        let guidance_scale = guidance_scale.into();
         if !guidance_scale.is_finite() {
             return Err(Error::GuidanceScale { guidance_scale });
         }
