@@ -42,3 +42,16 @@ pub(crate) fn elements(op: &'static str, what: &'static str, factors: &[usize]) 
             got: format!("{factors:?}"),
         })
 }
+
+/// Layers of nothing are a mistake in a configuration, not something to compute.
+pub(crate) fn at_least_one(op: &'static str, what: &'static str, got: usize) -> Result<()> {
+    if got > 0 {
+        return Ok(());
+    }
+    Err(Error::Value {
+        op,
+        what,
+        expected: "at least 1",
+        got: got.to_string(),
+    })
+}

@@ -24,11 +24,18 @@ mod attention;
 mod check;
 mod conv;
 mod elementwise;
+mod ending;
 mod error;
+mod gemm;
 mod linear;
+mod math;
 mod path;
+mod peak;
 mod per_token;
 pub mod reference;
+mod simd;
+#[cfg(test)]
+mod testing;
 mod threads;
 
 pub use activation::Activation;
@@ -41,5 +48,6 @@ pub use elementwise::{
 pub use error::{Error, Result};
 pub use linear::{Linear, linear, linear_gated_residual, linear_residual};
 pub use path::Path;
+pub use peak::peak_f32;
 pub use per_token::PerToken;
 pub use threads::{set_threads, threads};

@@ -98,8 +98,13 @@ impl Path {
     /// The active path, noted as the one that runs now.
     pub(crate) fn enter() -> Result<Self> {
         let path = Self::active()?;
-        LAST.set(Some(path));
+        Self::note(path);
         Ok(path)
+    }
+
+    /// Notes what runs where that is not the active path.
+    pub(crate) fn note(path: Self) {
+        LAST.set(Some(path));
     }
 
     fn choose(variable: Option<&str>) -> Result<Self> {

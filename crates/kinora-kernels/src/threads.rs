@@ -1,12 +1,20 @@
 //! One pool of worker threads for all operations.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, Result};
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+/// Outputs below this many elements are not worth waking the workers for.
+const SMALL: usize = 4096;
 
 static POOL: RwLock<Option<Arc<ThreadPool>>> = RwLock::new(None);
 
@@ -37,13 +45,90 @@ pub(crate) fn for_chunks(out: &mut [f32], chunk: usize, work: impl Fn(usize, &mu
     if out.is_empty() || chunk == 0 {
         return;
     }
-    if out.len() <= chunk {
-        return work(0, out);
-    }
-    match pool().filter(|p| p.current_num_threads() > 1) {
+    match pool().filter(|p| p.current_num_threads() > 1 && out.len() > SMALL.max(chunk)) {
         Some(pool) => pool.install(|| out.par_chunks_mut(chunk).enumerate().for_each(|(i, c)| work(i, c))),
         None => out.chunks_mut(chunk).enumerate().for_each(|(i, c)| work(i, c)),
     }
+}
+
+/// Calls `work` for every item, in parallel.
+pub(crate) fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
+    match pool().filter(|p| p.current_num_threads() > 1 && items.len() > 1) {
+        Some(pool) => pool.install(|| items.into_par_iter().with_max_len(1).for_each(work)),
+        None => items.into_iter().for_each(work),
+    }
+}
+
+/// A rectangle of a row-major matrix that one worker may write.
+pub(crate) struct TileMut<'a> {
+    start: *mut f32,
+    stride: usize,
+    /// The rows of the matrix in this rectangle.
+    pub(crate) rows: Range<usize>,
+    /// The columns of the matrix in this rectangle.
+    pub(crate) columns: Range<usize>,
+    matrix: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a rectangle is an exclusive borrow of its elements, like `&mut [f32]`.
+unsafe impl Send for TileMut<'_> {}
+
+impl TileMut<'_> {
+    /// Row `row` of the matrix, the columns of this rectangle.
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.rows.contains(&row));
+        // SAFETY: `tiles` gives out rectangles within the matrix that do not overlap, and the row is in this one.
+        unsafe {
+            let start = self.start.add(row * self.stride + self.columns.start);
+            std::slice::from_raw_parts_mut(start, self.columns.len())
+        }
+    }
+}
+
+/// Cuts the matrix `[.., columns]` into rectangles of at most `row_block` x `column_block`, down the rows first.
+/// Rectangles do not cross multiples of `group` rows.
+pub(crate) fn tiles(
+    matrix: &mut [f32],
+    columns: usize,
+    group: usize,
+    row_block: usize,
+    column_block: usize,
+) -> Vec<TileMut<'_>> {
+    let rows = matrix.len().checked_div(columns).unwrap_or(0);
+    fn blocks(from: usize, to: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+        (from..to).step_by(step).map(move |at| at..to.min(at + step))
+    }
+    let start = matrix.as_mut_ptr();
+    let mut tiles = Vec::new();
+    for columns_of_tile in blocks(0, columns, column_block) {
+        for group in blocks(0, rows, group.max(1)) {
+            for rows in blocks(group.start, group.end, row_block) {
+                tiles.push(TileMut {
+                    start,
+                    stride: columns,
+                    rows,
+                    columns: columns_of_tile.clone(),
+                    matrix: PhantomData,
+                });
+            }
+        }
+    }
+    tiles
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `work` a buffer of this thread, aligned to a cache line, with unspecified content. Must not be nested.
+pub(crate) fn with_scratch<T>(floats: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|buffer| {
+        if buffer.len() < floats + LINE {
+            buffer.resize(floats + LINE, 0.0);
+        }
+        let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        work(&mut buffer[start..start + floats])
+    })
 }
 
 /// The pool, started on first use; `None` (work on the calling thread) if the system refuses any thread.
@@ -121,6 +206,34 @@ mod tests {
         });
         assert!(out.iter().enumerate().all(|(i, &v)| v == i as f32));
         for_chunks(&mut [], 10, |_, _| unreachable!());
+    }
+
+    #[test]
+    fn tiles_cover_a_matrix_once_and_do_not_cross_groups() {
+        let (rows, columns) = (23, 70);
+        let mut matrix = vec![0.0; rows * columns];
+        let tiles = tiles(&mut matrix, columns, 10, 4, 32);
+        assert!(
+            tiles
+                .iter()
+                .all(|t| t.rows.start / 10 == (t.rows.end - 1) / 10 && t.columns.len() <= 32)
+        );
+        for_each(tiles, |mut tile| {
+            for row in tile.rows.clone() {
+                let first = tile.columns.start;
+                for (j, v) in tile.row(row).iter_mut().enumerate() {
+                    *v += (row * columns + first + j) as f32;
+                }
+            }
+        });
+        assert!(matrix.iter().enumerate().all(|(i, &v)| v == i as f32));
+    }
+
+    #[test]
+    fn scratch_is_aligned_and_as_long_as_asked() {
+        for floats in [1, 100, 33, 5000] {
+            with_scratch(floats, |s| assert_eq!((s.len(), s.as_ptr() as usize % 64), (floats, 0)));
+        }
     }
 
     #[test]

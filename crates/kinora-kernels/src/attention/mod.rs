@@ -1,5 +1,6 @@
 //! Scaled dot-product attention.
 
+mod fast;
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +34,28 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Te
     check::same_shape(OP, k, v)?;
     let lengths = lengths(mask, batch, keys)?;
     let mut out = q.uninit_like(dims)?;
-    Path::enter()?;
+    match Path::enter()? {
+        Path::Reference => run_reference([q, k, v], dims, keys, &lengths, out.as_mut_slice()),
+        path if out.elements() > 0 => {
+            let extents = fast::Extents {
+                batch,
+                queries,
+                keys,
+                heads,
+                width,
+            };
+            fast::attention(path, extents, [q, k, v], &lengths, &mut out)?;
+        }
+        _ => {}
+    }
+    Ok(out)
+}
+
+fn run_reference([q, k, v]: [&Tensor; 3], dims: [usize; 4], keys: usize, lengths: &[usize], out: &mut [f32]) {
+    let [_, queries, heads, width] = dims;
     let (q, k, v) = (q.as_slice(), k.as_slice(), v.as_slice());
-    let (batch_q, batch_k, token) = (queries * heads * width, keys * heads * width, heads * width);
-    threads::for_chunks(out.as_mut_slice(), token, |index, out| {
+    let (batch_k, token) = (keys * heads * width, heads * width);
+    threads::for_chunks(out, token, |index, out| {
         let b = index / queries;
         reference::attention(
             &q[index * token..][..token],
@@ -48,8 +67,6 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Te
             out,
         );
     });
-    debug_assert_eq!(batch * batch_q, out.elements());
-    Ok(out)
 }
 
 /// The number of keys that count, for each batch entry.

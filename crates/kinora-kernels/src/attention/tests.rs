@@ -1,6 +1,8 @@
 //! Hand-computed values and refusals.
 
 use super::*;
+use crate::set_threads;
+use crate::testing::{assert_paths_agree, fast_paths, nmse, tensor as random};
 
 fn tensor(values: &[f32], dims: [usize; 4]) -> Tensor {
     Tensor::from_slice(values, dims).unwrap()
@@ -46,4 +48,73 @@ fn wrong_shapes_and_lengths_are_refused() {
     assert!(refused(&k, &k, KeyMask::Lengths(&[5, 0])));
     assert!(refused(&k, &k, KeyMask::Lengths(&[5, 6])));
     assert!(!refused(&k, &k, KeyMask::Lengths(&[5, 1])));
+}
+
+#[test]
+fn every_path_agrees_with_the_reference() {
+    // (batch, queries, keys, heads, width)
+    let shapes = [
+        (1, 1, 1, 1, 1),
+        (2, 13, 7, 3, 5),
+        (1, 49, 129, 2, 64),
+        (2, 97, 64, 2, 32),
+        (1, 30, 300, 1, 128),
+        (3, 5, 33, 2, 48),
+        (1, 60, 257, 2, 40),
+        (1, 0, 4, 1, 8),
+        (0, 4, 4, 1, 8),
+    ];
+    for (i, (batch, queries, keys, heads, width)) in shapes.into_iter().enumerate() {
+        let seed = i as u32 * 10;
+        let mut q = random(seed, [batch, queries, heads, width]);
+        // Some cases are peaked, so that rows change their largest score from block to block.
+        q.as_mut_slice().iter_mut().for_each(|v| *v *= [1.0, 20.0][i % 2]);
+        let (k, v) = (
+            random(seed + 1, [batch, keys, heads, width]),
+            random(seed + 2, [batch, keys, heads, width]),
+        );
+        let case = format!("{batch}x{queries}x{keys}x{heads}x{width}");
+        assert_paths_agree(&case, || attention(&q, &k, &v, KeyMask::None));
+        let lengths: Vec<usize> = (0..batch).map(|b| (keys * (b + 1)).div_ceil(batch + 1)).collect();
+        assert_paths_agree(&format!("{case} masked"), || {
+            attention(&q, &k, &v, KeyMask::Lengths(&lengths))
+        });
+    }
+}
+
+#[test]
+fn padding_does_not_leak_even_if_it_is_not_a_number() {
+    let (q, mut k, mut v) = (
+        random(1, [1, 20, 2, 16]),
+        random(2, [1, 70, 2, 16]),
+        random(3, [1, 70, 2, 16]),
+    );
+    let expected = attention(&q, &k, &v, KeyMask::Lengths(&[37])).unwrap();
+    k.as_mut_slice()[37 * 32..].fill(f32::NAN);
+    v.as_mut_slice()[37 * 32..].fill(f32::NAN);
+    for path in fast_paths() {
+        let got = path
+            .with(|| attention(&q, &k, &v, KeyMask::Lengths(&[37])))
+            .unwrap()
+            .unwrap();
+        assert!(nmse(got.as_slice(), expected.as_slice()) < 1e-10, "{path}");
+    }
+}
+
+#[test]
+fn one_two_and_three_threads_give_the_same_bits() {
+    let (q, k, v) = (
+        random(1, [2, 110, 2, 32]),
+        random(2, [2, 140, 2, 32]),
+        random(3, [2, 140, 2, 32]),
+    );
+    for path in fast_paths() {
+        let run = |count| {
+            set_threads(count).unwrap();
+            attention(&q, &k, &v, KeyMask::None)
+        };
+        let [one, two, three] = [1, 2, 3].map(|count| path.with(|| run(count)).unwrap().unwrap());
+        assert_eq!(one.as_slice(), two.as_slice(), "{path}");
+        assert_eq!(one.as_slice(), three.as_slice(), "{path}");
+    }
 }

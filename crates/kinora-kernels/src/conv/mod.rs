@@ -1,10 +1,13 @@
 //! Two-dimensional convolutions over channels-last images, with fused endings.
 
+mod fast;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
 
+use crate::ending::Ending;
+use crate::gemm::Panels;
 use crate::reference::ConvShape;
 use crate::{Activation, Error, Path, Result, check, reference, threads};
 
@@ -14,9 +17,15 @@ pub struct Conv2d {
     in_channels: usize,
     kernel: usize,
     stride: usize,
-    /// `[O,C,k,k]`.
-    weight: Vec<f32>,
+    weights: Weights,
     bias: Option<Vec<f32>>,
+}
+
+enum Weights {
+    /// `[O,C,k,k]`, for [`Path::Reference`].
+    Plain(Vec<f32>),
+    /// For the fast paths; rows are (ky, kx, c), columns are output channels.
+    Panels(Panels),
 }
 
 impl Conv2d {
@@ -24,7 +33,7 @@ impl Conv2d {
     ///
     /// **Shapes**: `weight` `[O,C,kernel,kernel]`, `bias` `[O]`.
     ///
-    /// **Errors**: other lengths; a kernel that is not 1 or 3; a stride that is not 1 or 2.
+    /// **Errors**: other lengths; no channels; a kernel that is not 1 or 3; a stride that is not 1 or 2.
     pub fn pack(
         weight: &[f32],
         bias: Option<&[f32]>,
@@ -33,6 +42,8 @@ impl Conv2d {
         kernel: usize,
         stride: usize,
     ) -> Result<Self> {
+        check::at_least_one("conv2d", "out_channels", out_channels)?;
+        check::at_least_one("conv2d", "in_channels", in_channels)?;
         one_of("kernel", kernel, [1, 3], "1 or 3")?;
         one_of("stride", stride, [1, 2], "1 or 2")?;
         let size = check::elements(
@@ -44,12 +55,18 @@ impl Conv2d {
         if let Some(bias) = bias {
             check::length("conv2d", "bias", bias.len(), out_channels)?;
         }
+        let weights = match Path::active()? {
+            Path::Reference => Weights::Plain(weight.to_vec()),
+            _ => Weights::Panels(Panels::pack(in_channels * kernel * kernel, out_channels, |o, out| {
+                fast::column(weight, o, in_channels, kernel, out);
+            })?),
+        };
         Ok(Self {
             out_channels,
             in_channels,
             kernel,
             stride,
-            weight: weight.to_vec(),
+            weights,
             bias: bias.map(<[f32]>::to_vec),
         })
     }
@@ -66,7 +83,11 @@ impl Conv2d {
 
     /// Memory held by the packed weights and the bias.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.weight.as_slice()) + self.bias.as_deref().map_or(0, size_of_val)
+        let weights = match &self.weights {
+            Weights::Plain(plain) => size_of_val(plain.as_slice()),
+            Weights::Panels(panels) => panels.bytes(),
+        };
+        weights + self.bias.as_deref().map_or(0, size_of_val)
     }
 }
 
@@ -98,7 +119,7 @@ pub fn conv2d(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
     let images = Images { first: x, second: None };
     let (shape, out_dims) = check_input("conv2d", images, w)?;
     let mut out = x.uninit_like(out_dims)?;
-    run(images, w, shape, act, false, &mut out)?;
+    run(images, w, shape, Ending::Activation(act), &mut out)?;
     Ok(out)
 }
 
@@ -114,7 +135,7 @@ pub fn conv2d_concat(a: &Tensor, b: &Tensor, w: &Conv2d, act: Activation) -> Res
     };
     let (shape, out_dims) = check_input("conv2d_concat", images, w)?;
     let mut out = a.uninit_like(out_dims)?;
-    run(images, w, shape, act, false, &mut out)?;
+    run(images, w, shape, Ending::Activation(act), &mut out)?;
     Ok(out)
 }
 
@@ -129,7 +150,7 @@ pub fn conv2d_residual(x: &Tensor, w: &Conv2d, mut residual: Tensor, act: Activa
     if residual.dims() != out_dims {
         return Err(residual.mismatch("conv2d_residual", format!("{out_dims:?}")).into());
     }
-    run(images, w, shape, act, true, &mut residual)?;
+    run(images, w, shape, Ending::Residual(act), &mut residual)?;
     Ok(residual)
 }
 
@@ -165,8 +186,48 @@ fn check_input(op: &'static str, images: Images, w: &Conv2d) -> Result<(ConvShap
     Ok((shape, [count, out_height, out_width, w.out_channels]))
 }
 
-fn run(images: Images, w: &Conv2d, shape: ConvShape, act: Activation, residual: bool, out: &mut Tensor) -> Result<()> {
-    Path::enter()?;
+fn run(images: Images, w: &Conv2d, shape: ConvShape, ending: Ending, out: &mut Tensor) -> Result<()> {
+    let path = Path::enter()?;
+    match (&w.weights, path) {
+        (Weights::Panels(panels), Path::Reference) => {
+            // The rows of a column are (ky, kx, c); the plain weight wants (c, ky, kx).
+            let (packed, taps) = (panels.to_rows(), w.kernel * w.kernel);
+            let at = |i: usize| i / taps % w.in_channels + (i % taps + i / taps / w.in_channels * taps) * w.in_channels;
+            let plain: Vec<f32> = (0..packed.len()).map(|i| packed[at(i)]).collect();
+            run_reference(images, w, &plain, shape, ending, out)?;
+        }
+        (Weights::Panels(panels), _) => {
+            let block = |x: &'_ Tensor| x.dims().last().copied().unwrap_or(0);
+            let second = images.second.map_or((&[][..], 0), |b| (b.as_slice(), block(b)));
+            let source = fast::Source {
+                blocks: [(images.first.as_slice(), block(images.first)), second],
+            };
+            fast::conv2d(
+                path,
+                source,
+                panels,
+                w.bias.as_deref(),
+                shape,
+                ending,
+                out.as_mut_slice(),
+            );
+        }
+        (Weights::Plain(plain), _) => {
+            Path::note(Path::Reference);
+            run_reference(images, w, plain, shape, ending, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn run_reference(
+    images: Images,
+    w: &Conv2d,
+    weight: &[f32],
+    shape: ConvShape,
+    ending: Ending,
+    out: &mut Tensor,
+) -> Result<()> {
     let joined = match images.second {
         None => None,
         Some(b) => Some(join_channels(images.first, b)?),
@@ -177,17 +238,22 @@ fn run(images: Images, w: &Conv2d, shape: ConvShape, act: Activation, residual: 
         shape.height * shape.width * shape.in_channels,
         height * width * shape.out_channels,
     );
+    let (act, add) = match ending {
+        Ending::Activation(act) => (act, 0.0),
+        Ending::Residual(act) => (act, 1.0),
+        Ending::Gated(_) => (Activation::None, 0.0),
+    };
     threads::for_chunks(out.as_mut_slice(), image_out, |n, out| {
         let mut sums = vec![0.0; out.len()];
         reference::conv2d(
             &x[n * image_in..][..image_in],
-            &w.weight,
+            weight,
             w.bias.as_deref(),
             shape,
             &mut sums,
         );
         for (out, sum) in out.iter_mut().zip(sums) {
-            let before = if residual { f64::from(*out) } else { 0.0 };
+            let before = if add > 0.0 { f64::from(*out) } else { 0.0 };
             *out = reference::activation(f64::from(sum) + before, act) as f32;
         }
     });

@@ -1,6 +1,8 @@
 //! Hand-computed values and refusals.
 
 use super::*;
+use crate::set_threads;
+use crate::testing::{assert_paths_agree, fast_paths, tensor, values};
 
 fn image(values: &[f32], dims: [usize; 4]) -> Tensor {
     Tensor::from_slice(values, dims).unwrap()
@@ -53,6 +55,8 @@ fn one_by_one_mixes_channels_and_concat_reads_a_then_b() {
 
 #[test]
 fn wrong_shapes_are_refused() {
+    assert!(Conv2d::pack(&[], None, 0, 1, 3, 1).is_err());
+    assert!(Conv2d::pack(&[], None, 1, 0, 3, 1).is_err());
     assert!(Conv2d::pack(&[0.0; 25], None, 1, 1, 5, 1).is_err());
     assert!(Conv2d::pack(&[0.0; 9], None, 1, 1, 3, 3).is_err());
     assert!(Conv2d::pack(&[0.0; 8], None, 1, 1, 3, 1).is_err());
@@ -70,4 +74,78 @@ fn wrong_shapes_are_refused() {
             .elements(),
         0
     );
+}
+
+/// (images, height, width, in, out, kernel, stride).
+const SHAPES: [(usize, usize, usize, usize, usize, usize, usize); 12] = [
+    (1, 1, 1, 1, 1, 3, 1),
+    (2, 5, 7, 3, 5, 3, 1),
+    (1, 6, 13, 4, 33, 3, 2),
+    (1, 7, 9, 5, 12, 3, 2),
+    (2, 9, 32, 16, 64, 3, 1),
+    (1, 4, 25, 48, 70, 3, 1),
+    (3, 3, 12, 64, 12, 3, 1),
+    (1, 5, 11, 7, 40, 1, 1),
+    (2, 6, 10, 9, 3, 1, 2),
+    (1, 18, 32, 32, 32, 3, 1),
+    (0, 4, 4, 2, 3, 3, 1),
+    (1, 0, 4, 2, 3, 3, 1),
+];
+
+#[test]
+fn every_path_and_ending_agrees_with_the_reference() {
+    for (i, (images, height, width, inner, outer, kernel, stride)) in SHAPES.into_iter().enumerate() {
+        let seed = i as u32 * 10 + 1;
+        let (weight, bias) = (values(seed, outer * inner * kernel * kernel), values(seed + 1, outer));
+        let bias = (i % 3 != 0).then_some(bias.as_slice());
+        let pack = || Conv2d::pack(&weight, bias, outer, inner, kernel, stride);
+        let x = tensor(seed + 2, [images, height, width, inner]);
+        let case = format!("{images}x{height}x{width}x{inner} to {outer}, {kernel}/{stride}");
+        let acts = [
+            Activation::Relu,
+            Activation::None,
+            Activation::Silu,
+            Activation::SoftClamp3,
+        ];
+        let act = acts[i % acts.len()];
+        assert_paths_agree(&case, || conv2d(&x, &pack()?, act));
+        let (out_height, out_width) = (height.div_ceil(stride), width.div_ceil(stride));
+        let residual = tensor(seed + 3, [images, out_height, out_width, outer]);
+        assert_paths_agree(&format!("{case} residual"), || {
+            conv2d_residual(&x, &pack()?, residual.try_clone()?, act)
+        });
+        let first = inner / 3;
+        let a = tensor(seed + 4, [images, height, width, first]);
+        let b = tensor(seed + 5, [images, height, width, inner - first]);
+        assert_paths_agree(&format!("{case} concat"), || conv2d_concat(&a, &b, &pack()?, act));
+    }
+}
+
+#[test]
+fn one_two_and_three_threads_give_the_same_bits() {
+    let (weight, x) = (values(1, 40 * 24 * 9), tensor(2, [2, 13, 30, 24]));
+    for path in fast_paths() {
+        let run = |count| {
+            set_threads(count).unwrap();
+            conv2d(&x, &Conv2d::pack(&weight, None, 40, 24, 3, 1)?, Activation::Silu)
+        };
+        let [one, two, three] = [1, 2, 3].map(|count| path.with(|| run(count)).unwrap().unwrap());
+        assert_eq!(one.as_slice(), two.as_slice(), "{path}");
+        assert_eq!(one.as_slice(), three.as_slice(), "{path}");
+    }
+}
+
+#[test]
+fn weights_packed_for_one_path_still_work_on_another_and_say_what_ran() {
+    let (weight, x) = (values(1, 5 * 4 * 9), tensor(2, [1, 6, 7, 4]));
+    let packed = |path: Path| path.with(|| Conv2d::pack(&weight, None, 5, 4, 3, 1)).unwrap().unwrap();
+    let run = |path: Path, w: &Conv2d| path.with(|| conv2d(&x, w, Activation::None)).unwrap().unwrap();
+    let plain = packed(Path::Reference);
+    let expected = run(Path::Reference, &plain);
+    assert_eq!(
+        run(Path::Reference, &packed(Path::Portable)).as_slice(),
+        expected.as_slice()
+    );
+    assert_eq!(run(Path::Portable, &plain).as_slice(), expected.as_slice());
+    assert_eq!(Path::last_ran(), Some(Path::Reference));
 }

@@ -1,14 +1,20 @@
 //! Norms, rotary positions, pointwise functions and pixel moves.
 
+mod pixels;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
 
-use crate::{Activation, Path, PerToken, Result, check, reference, threads};
+pub use pixels::{pixel_shuffle, pixel_unshuffle, upsample_nearest_2x};
+
+use crate::{Activation, Path, PerToken, Result, check, math, reference, threads};
 
 /// Rows handed to a worker at a time.
 const BLOCK_ROWS: usize = 16;
+/// Elements handed to a worker at a time where rows mean nothing.
+const BLOCK: usize = 1 << 14;
 
 /// (x - mean) / sqrt(variance + eps) * weight + bias over the last axis.
 ///
@@ -20,10 +26,29 @@ pub fn layer_norm(x: &Tensor, weight: Option<&[f32]>, bias: Option<&[f32]>, eps:
     let (_, width) = check::rows(OP, x)?;
     weight.map_or(Ok(()), |w| check::length(OP, "weight", w.len(), width))?;
     bias.map_or(Ok(()), |b| check::length(OP, "bias", b.len(), width))?;
-    Path::enter()?;
-    let mut out = x.try_clone()?;
-    threads::for_chunks(out.as_mut_slice(), BLOCK_ROWS * width, |_, rows| {
-        reference::layer_norm(rows, width, weight, bias, eps);
+    let path = Path::enter()?;
+    let mut out = x.uninit_like(x.dims())?;
+    let (ones, zeros);
+    let weight = match weight {
+        Some(w) => w,
+        None => {
+            ones = vec![1.0; width];
+            &ones
+        }
+    };
+    let bias = match bias {
+        Some(b) => b,
+        None => {
+            zeros = vec![0.0; width];
+            &zeros
+        }
+    };
+    for_rows(x, &mut out, width, |_, x, out| match path {
+        Path::Reference => {
+            out.copy_from_slice(x);
+            reference::layer_norm(out, width, Some(weight), Some(bias), eps);
+        }
+        _ => rows::layer_norm(path, x, out, weight, bias, eps),
     });
     Ok(out)
 }
@@ -38,15 +63,31 @@ pub fn layer_norm_modulate(x: &Tensor, shift: PerToken, scale: PerToken, eps: f3
     let (tokens, width) = check::rows(OP, x)?;
     shift.check(OP, tokens, width)?;
     scale.check(OP, tokens, width)?;
-    Path::enter()?;
-    let mut out = x.try_clone()?;
-    threads::for_chunks(out.as_mut_slice(), width, |token, row| {
-        reference::layer_norm(row, width, None, None, eps);
-        for ((v, scale), shift) in row.iter_mut().zip(scale.row(token)).zip(shift.row(token)) {
+    let path = Path::enter()?;
+    let mut out = x.uninit_like(x.dims())?;
+    for_rows(x, &mut out, width, |token, x, out| {
+        let (shift, scale) = (shift.row(token), scale.row(token));
+        if path != Path::Reference {
+            return rows::modulate(path, x, out, shift, scale, eps);
+        }
+        out.copy_from_slice(x);
+        reference::layer_norm(out, width, None, None, eps);
+        for ((v, scale), shift) in out.iter_mut().zip(scale).zip(shift) {
             *v = *v * (1.0 + scale) + shift;
         }
     });
     Ok(out)
+}
+
+/// Calls `work(row, x, out)` for all rows of both, in parallel.
+fn for_rows(x: &Tensor, out: &mut Tensor, width: usize, work: impl Fn(usize, &[f32], &mut [f32]) + Sync + Send) {
+    let x = x.as_slice();
+    threads::for_chunks(out.as_mut_slice(), BLOCK_ROWS * width, |block, out| {
+        for (i, out) in out.chunks_exact_mut(width).enumerate() {
+            let row = block * BLOCK_ROWS + i;
+            work(row, &x[row * width..][..width], out);
+        }
+    });
 }
 
 /// x / sqrt(mean(x^2) + eps) * weight over the last axis, in place.
@@ -71,10 +112,9 @@ pub fn rms_norm(mut x: Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
 /// **Errors**: other shapes, an odd D.
 pub fn rope_interleaved(mut x: Tensor, cos: &[f32], sin: &[f32]) -> Result<Tensor> {
     let [_, tokens, heads, width] = check_rope("rope_interleaved", &x, cos, sin)?;
-    Path::enter()?;
-    threads::for_chunks(x.as_mut_slice(), heads * width, |index, token| {
-        let at = index % tokens * (width / 2)..(index % tokens + 1) * (width / 2);
-        reference::rope_interleaved(token, [1, 1, heads, width], &cos[at.clone()], &sin[at]);
+    let path = Path::enter()?;
+    for_tokens(&mut x, tokens, heads, width, |token, at| {
+        rope(path, token, &cos[at.clone()], &sin[at])
     });
     Ok(x)
 }
@@ -87,13 +127,42 @@ pub fn rope_interleaved(mut x: Tensor, cos: &[f32], sin: &[f32]) -> Result<Tenso
 pub fn rms_norm_rope(mut x: Tensor, weight: &[f32], eps: f32, cos: &[f32], sin: &[f32]) -> Result<Tensor> {
     let [_, tokens, heads, width] = check_rope("rms_norm_rope", &x, cos, sin)?;
     check::length("rms_norm_rope", "weight", weight.len(), heads * width)?;
-    Path::enter()?;
-    threads::for_chunks(x.as_mut_slice(), heads * width, |index, token| {
-        let at = index % tokens * (width / 2)..(index % tokens + 1) * (width / 2);
-        reference::rms_norm(token, weight, eps);
-        reference::rope_interleaved(token, [1, 1, heads, width], &cos[at.clone()], &sin[at]);
+    let path = Path::enter()?;
+    for_tokens(&mut x, tokens, heads, width, |token, at| {
+        match path {
+            Path::Reference => reference::rms_norm(token, weight, eps),
+            _ => rows::rms_norm(path, token, weight, eps),
+        }
+        rope(path, token, &cos[at.clone()], &sin[at]);
     });
     Ok(x)
+}
+
+/// Calls `work(heads of a token, where its angles are)` for all tokens, in parallel.
+fn for_tokens(
+    x: &mut Tensor,
+    tokens: usize,
+    heads: usize,
+    width: usize,
+    work: impl Fn(&mut [f32], std::ops::Range<usize>) + Sync + Send,
+) {
+    let (model, half) = (heads * width, width / 2);
+    threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * model, |block, rows| {
+        for (i, token) in rows.chunks_exact_mut(model).enumerate() {
+            let position = (block * BLOCK_ROWS + i) % tokens;
+            work(token, position * half..(position + 1) * half);
+        }
+    });
+}
+
+fn rope(path: Path, token: &mut [f32], cos: &[f32], sin: &[f32]) {
+    match path {
+        Path::Reference => {
+            let width = 2 * cos.len();
+            reference::rope_interleaved(token, [1, 1, token.len() / width.max(1), width], cos, sin);
+        }
+        _ => rows::rope(path, token, cos, sin),
+    }
 }
 
 fn check_rope(op: &'static str, x: &Tensor, cos: &[f32], sin: &[f32]) -> Result<[usize; 4]> {
@@ -112,11 +181,14 @@ fn check_rope(op: &'static str, x: &Tensor, cos: &[f32], sin: &[f32]) -> Result<
 ///
 /// **Errors**: only those of [`Path::active`].
 pub fn activate(mut x: Tensor, act: Activation) -> Result<Tensor> {
-    Path::enter()?;
-    threads::for_chunks(x.as_mut_slice(), 1 << 14, |_, values| {
-        for v in values {
-            *v = reference::activation(f64::from(*v), act) as f32;
+    let path = Path::enter()?;
+    threads::for_chunks(x.as_mut_slice(), BLOCK, |_, values| match path {
+        Path::Reference => {
+            values
+                .iter_mut()
+                .for_each(|v| *v = reference::activation(f64::from(*v), act) as f32);
         }
+        _ => math::activate(path, values, act),
     });
     Ok(x)
 }
@@ -128,12 +200,10 @@ pub fn activate(mut x: Tensor, act: Activation) -> Result<Tensor> {
 /// **Errors**: different shapes.
 pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
     check::same_shape("add", &a, b)?;
-    Path::enter()?;
+    let path = Path::enter()?;
     let b = b.as_slice();
-    threads::for_chunks(a.as_mut_slice(), 1 << 14, |i, values| {
-        for (v, b) in values.iter_mut().zip(&b[i << 14..]) {
-            *v += b;
-        }
+    threads::for_chunks(a.as_mut_slice(), BLOCK, |i, values| {
+        rows::add(path, values, &b[i * BLOCK..])
     });
     Ok(a)
 }
@@ -145,54 +215,10 @@ pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
 /// **Errors**: no axes.
 pub fn softmax(mut x: Tensor) -> Result<Tensor> {
     let (_, width) = check::rows("softmax", &x)?;
-    Path::enter()?;
-    threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * width, |_, rows| {
-        reference::softmax(rows, width)
+    let path = Path::enter()?;
+    threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * width, |_, rows| match path {
+        Path::Reference => reference::softmax(rows, width),
+        _ => rows.chunks_exact_mut(width).for_each(|row| rows::softmax(path, row)),
     });
     Ok(x)
-}
-
-/// Every pixel four times.
-///
-/// **Shapes**: `[N,H,W,C]` -> `[N,2H,2W,C]`.
-///
-/// **Errors**: another rank.
-pub fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
-    let dims @ [images, height, width, channels] = x.dims_of("upsample_nearest_2x", "[N,H,W,C]")?;
-    Path::enter()?;
-    let mut out = x.uninit_like([images, 2 * height, 2 * width, channels])?;
-    reference::upsample_nearest_2x(x.as_slice(), dims, out.as_mut_slice());
-    Ok(out)
-}
-
-/// Channel `(c*r + dy)*r + dx` becomes pixel (dy, dx) of channel c: PyTorch's `pixel_shuffle`, channels last.
-///
-/// **Shapes**: `[N,H,W,C*r*r]` -> `[N,H*r,W*r,C]`.
-///
-/// **Errors**: another rank, channels that r*r does not divide, r = 0.
-pub fn pixel_shuffle(x: &Tensor, r: usize) -> Result<Tensor> {
-    let dims @ [images, height, width, channels] = x.dims_of("pixel_shuffle", "[N,H,W,C*r*r]")?;
-    if r == 0 || channels % (r * r) != 0 {
-        return Err(x.mismatch("pixel_shuffle", format!("[N,H,W,C*{r}*{r}]")).into());
-    }
-    Path::enter()?;
-    let mut out = x.uninit_like([images, height * r, width * r, channels / (r * r)])?;
-    reference::pixel_shuffle(x.as_slice(), dims, r, out.as_mut_slice());
-    Ok(out)
-}
-
-/// The inverse of [`pixel_shuffle`].
-///
-/// **Shapes**: `[N,H*r,W*r,C]` -> `[N,H,W,C*r*r]`.
-///
-/// **Errors**: another rank, a height or width that r does not divide, r = 0.
-pub fn pixel_unshuffle(x: &Tensor, r: usize) -> Result<Tensor> {
-    let dims @ [images, height, width, channels] = x.dims_of("pixel_unshuffle", "[N,H*r,W*r,C]")?;
-    if r == 0 || height % r != 0 || width % r != 0 {
-        return Err(x.mismatch("pixel_unshuffle", format!("[N,H*{r},W*{r},C]")).into());
-    }
-    Path::enter()?;
-    let mut out = x.uninit_like([images, height / r, width / r, channels * r * r])?;
-    reference::pixel_unshuffle(x.as_slice(), dims, r, out.as_mut_slice());
-    Ok(out)
 }

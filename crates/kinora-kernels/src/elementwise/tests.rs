@@ -1,6 +1,7 @@
 //! Hand-computed values and refusals.
 
 use super::*;
+use crate::testing::{assert_paths_agree, tensor as random, values};
 
 fn tensor(values: &[f32], dims: &[usize]) -> Tensor {
     Tensor::from_slice(values, dims).unwrap()
@@ -106,4 +107,92 @@ fn wrong_shapes_are_refused() {
     let values = tensor(&[0.0; 4], &[1, 4]);
     let rows = PerToken::new(&values, &[0]).unwrap();
     assert!(layer_norm_modulate(&x(), rows, rows, 1e-6).is_err());
+}
+
+#[test]
+fn every_path_agrees_with_the_reference_row_by_row() {
+    for (i, (tokens, width)) in [
+        (1, 1),
+        (3, 5),
+        (17, 16),
+        (40, 100),
+        (130, 512),
+        (0, 8),
+        (5, 0),
+        (2, 1031),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = i as u32 * 10;
+        let mut x = random(seed, [tokens, width]);
+        // Far from zero, so that a one-pass variance would cancel.
+        x.as_mut_slice().iter_mut().for_each(|v| *v += 30.0);
+        let (weight, bias) = (values(seed + 1, width), values(seed + 2, width));
+        let table = random(seed + 3, [4, width]);
+        let (first, second): (Vec<u32>, Vec<u32>) = (0..tokens as u32).map(|t| (t % 4, t / 7 % 4)).unzip();
+        let case = format!("{tokens}x{width}");
+        let eps = 1e-6;
+        assert_paths_agree(&format!("layer_norm {case}"), || layer_norm(&x, None, None, eps));
+        assert_paths_agree(&format!("layer_norm weights {case}"), || {
+            layer_norm(&x, Some(&weight), Some(&bias), eps)
+        });
+        assert_paths_agree(&format!("modulate {case}"), || {
+            layer_norm_modulate(&x, PerToken::new(&table, &first)?, PerToken::new(&table, &second)?, eps)
+        });
+        assert_paths_agree(&format!("rms_norm {case}"), || rms_norm(x.try_clone()?, &weight, eps));
+        assert_paths_agree(&format!("softmax {case}"), || softmax(x.try_clone()?));
+        assert_paths_agree(&format!("add {case}"), || add(x.try_clone()?, &x));
+        for act in [
+            Activation::GeluTanh,
+            Activation::GeluErf,
+            Activation::Silu,
+            Activation::SoftClamp3,
+        ] {
+            assert_paths_agree(&format!("{act:?} {case}"), || {
+                activate(random(seed, [tokens, width]), act)
+            });
+        }
+    }
+}
+
+#[test]
+fn every_path_agrees_with_the_reference_on_heads() {
+    for (i, dims) in [
+        [1, 1, 1, 2],
+        [2, 5, 3, 6],
+        [1, 37, 8, 64],
+        [2, 20, 2, 10],
+        [1, 0, 2, 4],
+        [1, 3, 2, 0],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [_, tokens, heads, width] = dims;
+        let (cos, sin) = (values(1, tokens * width / 2), values(2, tokens * width / 2));
+        let weight = values(3, heads * width);
+        let x = || random(i as u32, dims);
+        assert_paths_agree(&format!("rope {dims:?}"), || rope_interleaved(x(), &cos, &sin));
+        assert_paths_agree(&format!("rms_norm_rope {dims:?}"), || {
+            rms_norm_rope(x(), &weight, 1e-6, &cos, &sin)
+        });
+    }
+}
+
+#[test]
+fn every_path_agrees_with_the_reference_on_pixels() {
+    for (i, dims) in [[1, 1, 1, 1], [2, 3, 5, 4], [1, 6, 4, 12], [2, 30, 18, 3], [1, 0, 2, 4]]
+        .into_iter()
+        .enumerate()
+    {
+        let x = random(i as u32, dims);
+        assert_paths_agree(&format!("upsample {dims:?}"), || upsample_nearest_2x(&x));
+        if dims[3] % 4 == 0 {
+            assert_paths_agree(&format!("shuffle {dims:?}"), || pixel_shuffle(&x, 2));
+        }
+        if dims[1] % 2 == 0 && dims[2] % 2 == 0 {
+            assert_paths_agree(&format!("unshuffle {dims:?}"), || pixel_unshuffle(&x, 2));
+        }
+    }
 }

@@ -1,19 +1,28 @@
 //! Linear layers with fused endings.
 
+mod fast;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
 
+use crate::ending::Ending;
+use crate::gemm::Panels;
 use crate::{Activation, Path, PerToken, Result, check, reference, threads};
 
 /// The weights of a linear layer, packed once for the active path.
 pub struct Linear {
     out_features: usize,
     in_features: usize,
-    /// `[N,K]`.
-    weight: Vec<f32>,
+    weights: Weights,
     bias: Option<Vec<f32>>,
+}
+
+enum Weights {
+    /// `[N,K]`, for [`Path::Reference`].
+    Plain(Vec<f32>),
+    /// For the fast f32 paths; the columns are the output features.
+    Panels(Panels),
 }
 
 impl Linear {
@@ -21,14 +30,11 @@ impl Linear {
     ///
     /// **Shapes**: `weight` `[N,K]` (N = `out_features`, K = `in_features`), `bias` `[N]`.
     ///
-    /// **Errors**: other lengths.
+    /// **Errors**: other lengths, no features.
     pub fn pack(weight: &[f32], bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<Self> {
         check_parameters(weight.len(), bias, out_features, in_features)?;
-        Ok(Self {
-            out_features,
-            in_features,
-            weight: weight.to_vec(),
-            bias: bias.map(<[f32]>::to_vec),
+        Self::pack_rows(bias, out_features, in_features, |n, row| {
+            row.copy_from_slice(&weight[n * in_features..][..in_features]);
         })
     }
 
@@ -36,7 +42,7 @@ impl Linear {
     ///
     /// **Shapes**: `weight` `[N,K]`, `row_scales` `[N]`, `bias` `[N]`.
     ///
-    /// **Errors**: other lengths.
+    /// **Errors**: other lengths, no features.
     pub fn pack_int8(
         weight: &[i8],
         row_scales: &[f32],
@@ -46,11 +52,33 @@ impl Linear {
     ) -> Result<Self> {
         check_parameters(weight.len(), bias, out_features, in_features)?;
         check::length("linear", "row_scales", row_scales.len(), out_features)?;
-        let rows = weight.chunks_exact(in_features.max(1)).zip(row_scales);
-        let values: Vec<f32> = rows
-            .flat_map(|(row, &scale)| row.iter().map(move |&v| f32::from(v) * scale))
-            .collect();
-        Self::pack(&values, bias, out_features, in_features)
+        Self::pack_rows(bias, out_features, in_features, |n, row| {
+            for (v, &q) in row.iter_mut().zip(&weight[n * in_features..]) {
+                *v = f32::from(q) * row_scales[n];
+            }
+        })
+    }
+
+    fn pack_rows(
+        bias: Option<&[f32]>,
+        out_features: usize,
+        in_features: usize,
+        row: impl Fn(usize, &mut [f32]) + Sync + Send,
+    ) -> Result<Self> {
+        let weights = match Path::active()? {
+            Path::Reference => {
+                let mut plain = vec![0.0; out_features * in_features];
+                threads::for_chunks(&mut plain, in_features, row);
+                Weights::Plain(plain)
+            }
+            _ => Weights::Panels(Panels::pack(in_features, out_features, row)?),
+        };
+        Ok(Self {
+            out_features,
+            in_features,
+            weights,
+            bias: bias.map(<[f32]>::to_vec),
+        })
     }
 
     /// N.
@@ -65,24 +93,20 @@ impl Linear {
 
     /// Memory held by the packed weights and the bias.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.weight.as_slice()) + self.bias.as_deref().map_or(0, size_of_val)
+        let weights = match &self.weights {
+            Weights::Plain(plain) => size_of_val(plain.as_slice()),
+            Weights::Panels(panels) => panels.bytes(),
+        };
+        weights + self.bias.as_deref().map_or(0, size_of_val)
     }
 }
 
 fn check_parameters(weights: usize, bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<()> {
+    check::at_least_one("linear", "out_features", out_features)?;
+    check::at_least_one("linear", "in_features", in_features)?;
     let expected = check::elements("linear", "the size of the weight", &[out_features, in_features])?;
     check::length("linear", "weight", weights, expected)?;
     bias.map_or(Ok(()), |b| check::length("linear", "bias", b.len(), out_features))
-}
-
-/// What happens to a sum before it is stored.
-#[derive(Clone, Copy)]
-enum Ending<'a> {
-    Activation(Activation),
-    /// `out` holds the residual.
-    Residual,
-    /// `out` holds the residual.
-    GatedResidual(PerToken<'a>),
 }
 
 /// act(x W^T + b).
@@ -104,7 +128,7 @@ pub fn linear(x: &Tensor, w: &Linear, act: Activation) -> Result<Tensor> {
 /// **Errors**: other shapes.
 pub fn linear_residual(x: &Tensor, w: &Linear, mut residual: Tensor) -> Result<Tensor> {
     check_residual("linear_residual", x, w, &residual)?;
-    run(x, w, Ending::Residual, &mut residual)?;
+    run(x, w, Ending::Residual(Activation::None), &mut residual)?;
     Ok(residual)
 }
 
@@ -116,7 +140,7 @@ pub fn linear_residual(x: &Tensor, w: &Linear, mut residual: Tensor) -> Result<T
 pub fn linear_gated_residual(x: &Tensor, w: &Linear, mut residual: Tensor, gate: PerToken) -> Result<Tensor> {
     let tokens = check_residual("linear_gated_residual", x, w, &residual)?;
     gate.check("linear_gated_residual", tokens, w.out_features)?;
-    run(x, w, Ending::GatedResidual(gate), &mut residual)?;
+    run(x, w, Ending::Gated(gate), &mut residual)?;
     Ok(residual)
 }
 
@@ -142,19 +166,39 @@ fn check_residual(op: &'static str, x: &Tensor, w: &Linear, residual: &Tensor) -
 }
 
 fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
-    Path::enter()?;
+    let path = Path::enter()?;
+    match (&w.weights, path) {
+        (Weights::Panels(panels), Path::Reference) => run_reference(x, w, &panels.to_rows(), ending, out),
+        (Weights::Panels(panels), _) => {
+            fast::linear(
+                path,
+                x.as_slice(),
+                panels,
+                w.bias.as_deref(),
+                ending,
+                out.as_mut_slice(),
+            );
+        }
+        (Weights::Plain(plain), _) => {
+            Path::note(Path::Reference);
+            run_reference(x, w, plain, ending, out);
+        }
+    }
+    Ok(())
+}
+
+fn run_reference(x: &Tensor, w: &Linear, weight: &[f32], ending: Ending, out: &mut Tensor) {
     let (x, width) = (x.as_slice(), w.in_features);
     threads::for_chunks(out.as_mut_slice(), w.out_features, |token, out| {
         let mut sums = vec![0.0; out.len()];
         let x = &x[token * width..][..width];
-        reference::linear(x, &w.weight, w.bias.as_deref(), width, &mut sums);
+        reference::linear(x, weight, w.bias.as_deref(), width, &mut sums);
         for (n, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             *out = match ending {
                 Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
-                Ending::Residual => *out + sum,
-                Ending::GatedResidual(gate) => *out + gate.row(token)[n] * sum,
+                Ending::Residual(act) => reference::activation(f64::from(*out) + f64::from(sum), act) as f32,
+                Ending::Gated(gate) => *out + gate.row(token)[n] * sum,
             };
         }
     });
-    Ok(())
 }

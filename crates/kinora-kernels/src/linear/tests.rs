@@ -1,7 +1,8 @@
 //! Hand-computed values and refusals.
 
 use super::*;
-use crate::Error;
+use crate::testing::{assert_paths_agree, fast_paths, tensor, values};
+use crate::{Error, set_threads};
 
 fn layer() -> Linear {
     Linear::pack(&[1.0, 2.0, 3.0, 4.0, -1.0, 0.5], Some(&[0.5, -20.0]), 2, 3).unwrap()
@@ -47,6 +48,8 @@ fn wrong_shapes_are_refused() {
         Err(Error::Length { what: "bias", .. })
     ));
     assert!(Linear::pack(&[], None, usize::MAX, 2).is_err());
+    assert!(Linear::pack(&[], None, 0, 2).is_err());
+    assert!(Linear::pack(&[], None, 2, 0).is_err());
     assert!(Linear::pack_int8(&[1; 6], &[1.0], None, 2, 3).is_err());
     let w = layer();
     let x = Tensor::zeros([4, 3]).unwrap();
@@ -63,4 +66,92 @@ fn wrong_shapes_are_refused() {
 fn no_tokens_give_no_tokens() {
     let y = linear(&Tensor::zeros([2, 0, 3]).unwrap(), &layer(), Activation::Silu).unwrap();
     assert_eq!(y.dims(), &[2, 0, 2]);
+}
+
+/// (tokens, in, out): real shapes cut short, odd sizes, more than one block of K, of rows and of columns, nothing.
+const SHAPES: [(usize, usize, usize); 14] = [
+    (1, 1, 1),
+    (13, 7, 5),
+    (12, 512, 32),
+    (25, 513, 33),
+    (97, 64, 257),
+    (200, 48, 16),
+    (3, 1025, 15),
+    (2, 512, 768),
+    (100, 384, 512),
+    (31, 2048, 64),
+    (0, 8, 4),
+    (1, 300, 1000),
+    (11, 31, 100),
+    (109, 100, 300),
+];
+
+#[test]
+fn every_path_and_ending_agrees_with_the_reference() {
+    let acts = [
+        Activation::None,
+        Activation::GeluTanh,
+        Activation::GeluErf,
+        Activation::Silu,
+        Activation::Relu,
+    ];
+    for (i, (tokens, inner, outer)) in SHAPES.into_iter().enumerate() {
+        let seed = i as u32 * 10;
+        let (weight, bias) = (values(seed, outer * inner), values(seed + 1, outer));
+        let bias = (i % 3 != 0).then_some(bias.as_slice());
+        let pack = || Linear::pack(&weight, bias, outer, inner);
+        let (x, residual) = (tensor(seed + 2, [tokens, inner]), tensor(seed + 3, [tokens, outer]));
+        let gates = tensor(seed + 4, [3, outer]);
+        let rows: Vec<u32> = (0..tokens).map(|t| (t * 7 % 3) as u32).collect();
+        let case = format!("{tokens}x{inner}x{outer}");
+        assert_paths_agree(&case, || linear(&x, &pack()?, acts[i % acts.len()]));
+        assert_paths_agree(&format!("{case} residual"), || {
+            linear_residual(&x, &pack()?, residual.try_clone()?)
+        });
+        assert_paths_agree(&format!("{case} gated"), || {
+            let gate = PerToken::new(&gates, &rows)?;
+            linear_gated_residual(&x, &pack()?, residual.try_clone()?, gate)
+        });
+        let (int8, scales): (Vec<_>, _) = (
+            weight.iter().map(|w| (w * 127.0) as i8).collect(),
+            values(seed + 5, outer),
+        );
+        assert_paths_agree(&format!("{case} int8"), || {
+            linear(
+                &x,
+                &Linear::pack_int8(&int8, &scales, bias, outer, inner)?,
+                Activation::None,
+            )
+        });
+    }
+}
+
+#[test]
+fn one_two_and_three_threads_give_the_same_bits() {
+    let (weight, x) = (values(1, 300 * 700), tensor(2, [150, 700]));
+    for path in fast_paths() {
+        let run = |count| {
+            set_threads(count).unwrap();
+            let w = Linear::pack(&weight, None, 300, 700)?;
+            linear(&x, &w, Activation::GeluTanh)
+        };
+        let [one, two, three] = [1, 2, 3].map(|count| path.with(|| run(count)).unwrap().unwrap());
+        assert_eq!(one.as_slice(), two.as_slice(), "{path}");
+        assert_eq!(one.as_slice(), three.as_slice(), "{path}");
+    }
+}
+
+#[test]
+fn weights_packed_for_one_path_still_work_on_another_and_say_what_ran() {
+    let (weight, x) = (values(1, 20 * 30), tensor(2, [5, 30]));
+    let packed = |path: Path| path.with(|| Linear::pack(&weight, None, 20, 30)).unwrap().unwrap();
+    let run = |path: Path, w: &Linear| path.with(|| linear(&x, w, Activation::None)).unwrap().unwrap();
+    let plain = packed(Path::Reference);
+    let expected = run(Path::Reference, &plain);
+    assert_eq!(
+        run(Path::Reference, &packed(Path::Portable)).as_slice(),
+        expected.as_slice()
+    );
+    assert_eq!(run(Path::Portable, &plain).as_slice(), expected.as_slice());
+    assert_eq!(Path::last_ran(), Some(Path::Reference));
 }

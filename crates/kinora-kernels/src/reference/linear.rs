@@ -2,10 +2,7 @@
 
 /// `x` `[T,K]`, `weight` `[N,K]`, `bias` `[N]` -> `out` `[T,N]`.
 pub fn linear(x: &[f32], weight: &[f32], bias: Option<&[f32]>, in_features: usize, out: &mut [f32]) {
-    let out_features = weight.len().checked_div(in_features).unwrap_or(0);
-    if out_features == 0 {
-        return;
-    }
+    let out_features = weight.len() / in_features;
     for (x, out) in x.chunks_exact(in_features).zip(out.chunks_exact_mut(out_features)) {
         for (n, out) in out.iter_mut().enumerate() {
             let weight = &weight[n * in_features..][..in_features];

@@ -1,0 +1,196 @@
+//! Every hot operation at the shapes of real models: milliseconds, rate, share of the measured peak.
+//!
+//! `cargo bench -p kinora-kernels [-- FILTER]`; `KINORA_BENCH_ROUNDS=n` sets the rounds (default 7). The paths of an
+//! operation run in turn within each round, so that a busy moment of the machine hits all of them; medians count.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+
+use kinora_kernels::{
+    Activation, Conv2d, KeyMask, Linear, Path, PerToken, attention, conv2d, layer_norm_modulate, linear, peak_f32,
+    rms_norm_rope, set_threads, threads,
+};
+use kinora_tensor::{Arena, Tensor};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+type Run<'a> = Box<dyn FnMut() -> kinora_kernels::Result<Tensor> + 'a>;
+
+struct Bench {
+    filter: String,
+    rounds: usize,
+    /// (path, f32 GFLOP/s)
+    peaks: Vec<(Path, f64)>,
+    arena: Arena,
+}
+
+fn main() -> Outcome<()> {
+    let filter = std::env::args()
+        .skip(1)
+        .find(|a| !a.starts_with('-'))
+        .unwrap_or_default();
+    let rounds = std::env::var("KINORA_BENCH_ROUNDS")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(7);
+    if let Some(count) = std::env::var("KINORA_BENCH_THREADS").ok().and_then(|v| v.parse().ok()) {
+        set_threads(count)?;
+    }
+    let mut peaks = Vec::new();
+    for path in Path::available().into_iter().filter(|p| *p != Path::Reference) {
+        peaks.push((path, path.with(peak_f32)??));
+    }
+    println!("threads {}", threads());
+    for (path, peak) in &peaks {
+        println!("peak f32 {path}: {peak:.0} GFLOP/s");
+    }
+    let bench = Bench {
+        filter,
+        rounds,
+        peaks,
+        arena: Arena::new(),
+    };
+    println!("{:40} {:10} {:>9} {:>9} {:>6}", "op", "path", "ms", "G/s", "peak");
+    bench.linears()?;
+    bench.attentions()?;
+    bench.convolutions()?;
+    bench.chain()
+}
+
+impl Bench {
+    /// A tensor of reproducible values in -1..1.
+    fn tensor<const R: usize>(&self, dims: [usize; R]) -> Outcome<Tensor> {
+        Ok(Tensor::from_slice_in(
+            &self.arena,
+            &values(dims.iter().product()),
+            dims,
+        )?)
+    }
+
+    /// Times `run` on every path; `work` is in 10^9 operations, or in GB where `of_peak` is false.
+    fn time(&self, name: &str, work: f64, of_peak: bool, mut run: Run) -> Outcome<()> {
+        if !name.contains(&self.filter) {
+            return Ok(());
+        }
+        let mut seconds = vec![Vec::new(); self.peaks.len()];
+        for round in 0..=self.rounds {
+            for ((path, _), seconds) in self.peaks.iter().zip(&mut seconds) {
+                let start = Instant::now();
+                black_box(path.with(&mut run)??);
+                if round > 0 {
+                    seconds.push(start.elapsed().as_secs_f64());
+                }
+            }
+        }
+        for ((path, peak), mut seconds) in self.peaks.iter().zip(seconds) {
+            seconds.sort_by(f64::total_cmp);
+            let median = seconds[seconds.len() / 2];
+            let share = if of_peak {
+                format!("{:5.0}%", 100.0 * work / median / peak)
+            } else {
+                String::new()
+            };
+            println!(
+                "{name:40} {path:10} {:9.2} {:9.1} {share}",
+                median * 1e3,
+                work / median,
+                path = path.name()
+            );
+        }
+        Ok(())
+    }
+
+    fn linears(&self) -> Outcome<()> {
+        for (tokens, inner, outer) in [
+            (2592, 512, 512),
+            (2592, 512, 2048),
+            (2592, 2048, 512),
+            (128, 384, 512),
+            (2, 512, 3072),
+            (1280, 1536, 1536),
+            (1280, 1536, 8960),
+            (1280, 8960, 1536),
+        ] {
+            let x = self.tensor([tokens, inner])?;
+            let w = Linear::pack(&values(outer * inner), Some(&values(outer)), outer, inner)?;
+            let name = format!("linear f32 gelu {tokens}x{inner}x{outer}");
+            let work = 2.0 * (tokens * inner * outer) as f64 / 1e9;
+            self.time(&name, work, true, Box::new(|| linear(&x, &w, Activation::GeluTanh)))?;
+        }
+        Ok(())
+    }
+
+    fn attentions(&self) -> Outcome<()> {
+        for (batch, queries, keys, heads, width) in
+            [(2, 1296, 1296, 8, 64), (2, 1296, 64, 8, 64), (1, 2160, 2160, 12, 128)]
+        {
+            let q = self.tensor([batch, queries, heads, width])?;
+            let k = self.tensor([batch, keys, heads, width])?;
+            let v = self.tensor([batch, keys, heads, width])?;
+            let name = format!("attention B{batch} L{queries} S{keys} N{heads} D{width}");
+            let work = 4.0 * (batch * queries * keys * heads * width) as f64 / 1e9;
+            self.time(&name, work, true, Box::new(|| attention(&q, &k, &v, KeyMask::None)))?;
+        }
+        Ok(())
+    }
+
+    fn convolutions(&self) -> Outcome<()> {
+        for (height, width, inner, outer, kernel, stride) in [
+            (18, 32, 256, 256, 3, 1),
+            (18, 32, 512, 256, 3, 1),
+            (36, 64, 128, 128, 3, 1),
+            (72, 128, 64, 64, 3, 1),
+            (144, 256, 64, 64, 3, 1),
+            (144, 256, 64, 12, 3, 1),
+            (144, 256, 64, 64, 3, 2),
+            (72, 128, 128, 64, 1, 1),
+        ] {
+            let x = self.tensor([1, height, width, inner])?;
+            let weight = values(outer * inner * kernel * kernel);
+            let w = Conv2d::pack(&weight, Some(&values(outer)), outer, inner, kernel, stride)?;
+            let name = format!("conv2d {kernel}x{kernel}/{stride} {height}x{width} {inner}->{outer}");
+            let taps = inner * outer * kernel * kernel;
+            let work = 2.0 * (height / stride * (width / stride) * taps) as f64 / 1e9;
+            self.time(&name, work, true, Box::new(|| conv2d(&x, &w, Activation::Relu)))?;
+        }
+        Ok(())
+    }
+
+    fn chain(&self) -> Outcome<()> {
+        let (tokens, model) = (2592, 512);
+        let gigabytes = (2 * tokens * model * size_of::<f32>()) as f64 / 1e9;
+        let x = self.tensor([tokens, model])?;
+        let rows = self.tensor([2, model])?;
+        let row_of_token: Vec<u32> = (0..tokens).map(|t| u32::from(t >= tokens / 2)).collect();
+        let modulation = PerToken::new(&rows, &row_of_token)?;
+        self.time(
+            "layer_norm_modulate 2592x512 (GB/s)",
+            gigabytes,
+            false,
+            Box::new(|| layer_norm_modulate(&x, modulation, modulation, 1e-6)),
+        )?;
+        let mut q = Some(self.tensor([2, tokens / 2, 8, 64])?);
+        let (weight, angles) = (values(model), values(tokens / 2 * 32));
+        self.time(
+            "rms_norm_rope 2x1296x8x64 (GB/s)",
+            gigabytes,
+            false,
+            Box::new(|| {
+                let x = q.take().map_or_else(|| Tensor::zeros([2, tokens / 2, 8, 64]), Ok)?;
+                q = Some(rms_norm_rope(x, &weight, 1e-6, &angles, &angles)?);
+                Ok(Tensor::zeros([0])?)
+            }),
+        )
+    }
+}
+
+/// A fixed sequence in -1..1 (a linear congruential generator).
+fn values(count: usize) -> Vec<f32> {
+    let mut state = 12345u32;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}

@@ -1,0 +1,270 @@
+//! Tiled attention with a running softmax, after Milakov and Gimelshein, "Online normalizer calculation for softmax"
+//! (2018), and Dao et al., "FlashAttention" (2022).
+//!
+//! Keys are packed once per head as panels of the transposed matrix, values as panels of their columns. A work item is
+//! a block of queries of one head; it walks over blocks of keys and keeps, for each query, the largest score so far,
+//! the sum of exponentials and the weighted sum of values. No L x S matrix exists, and queries and results are read
+//! and written in their `[B,L,N,D]` place.
+
+use kinora_tensor::Tensor;
+
+use crate::gemm::{PANEL, Segment, Sums, TILE_ROWS, tile};
+use crate::math::exp;
+use crate::simd::{self, Isa, on_path};
+use crate::threads::{self, TileMut};
+use crate::{Path, Result};
+
+/// Queries of a work item.
+const QUERIES: usize = 4 * TILE_ROWS;
+/// Keys of a block: their scores for one tile of queries stay in the first-level cache.
+const KEYS: usize = 4 * PANEL;
+
+/// The extents of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Extents {
+    pub(super) batch: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) heads: usize,
+    pub(super) width: usize,
+}
+
+impl Extents {
+    /// Width of a head, rounded up to whole panels.
+    const fn padded_width(&self) -> usize {
+        self.width.next_multiple_of(PANEL)
+    }
+
+    /// Floats of the packed keys, then of the packed values, of one head.
+    const fn packed(&self) -> (usize, usize) {
+        (
+            self.keys.next_multiple_of(PANEL) * self.width,
+            self.keys * self.padded_width(),
+        )
+    }
+}
+
+/// `lengths[b]` keys count in batch entry b, at least one.
+pub(super) fn attention(
+    path: Path,
+    extents: Extents,
+    [q, k, v]: [&Tensor; 3],
+    lengths: &[usize],
+    out: &mut Tensor,
+) -> Result<()> {
+    let Extents {
+        batch,
+        queries,
+        heads,
+        width,
+        ..
+    } = extents;
+    let (packed_keys, packed_values) = extents.packed();
+    let head_floats = packed_keys + packed_values;
+    let mut packed = k.uninit_like([batch * heads, head_floats])?;
+    threads::for_chunks(packed.as_mut_slice(), head_floats, |index, packed| {
+        let (keys, values) = packed.split_at_mut(packed_keys);
+        pack_keys(extents, k.as_slice(), index, keys);
+        pack_values(extents, v.as_slice(), index, values);
+    });
+    let tiles = threads::tiles(out.as_mut_slice(), heads * width, queries, QUERIES, width);
+    threads::for_each(tiles, |out| {
+        let (b, head) = (out.rows.start / queries, out.columns.start / width);
+        let packed = &packed.as_slice()[(b * heads + head) * head_floats..][..head_floats];
+        run(path, extents, q.as_slice(), packed, lengths[b], out);
+    });
+    Ok(())
+}
+
+/// The rows (tokens) of one head in `[B,S,N,D]`.
+fn head_rows(extents: Extents, values: &[f32], index: usize) -> impl Iterator<Item = &[f32]> {
+    let Extents { keys, heads, width, .. } = extents;
+    let (b, head) = (index / heads, index % heads);
+    (0..keys).map(move |s| &values[((b * keys + s) * heads + head) * width..][..width])
+}
+
+/// `[ceil(S / PANEL)][D][PANEL]`, zero beyond the last key.
+fn pack_keys(extents: Extents, k: &[f32], index: usize, out: &mut [f32]) {
+    let panel_floats = extents.width * PANEL;
+    let tail = out.len() - panel_floats;
+    out[tail..].fill(0.0);
+    for (s, row) in head_rows(extents, k, index).enumerate() {
+        let panel = &mut out[s / PANEL * panel_floats..][..panel_floats];
+        for (line, &v) in panel.chunks_exact_mut(PANEL).zip(row) {
+            line[s % PANEL] = v;
+        }
+    }
+}
+
+/// `[ceil(D / PANEL)][S][PANEL]`, zero beyond the last column.
+fn pack_values(extents: Extents, v: &[f32], index: usize, out: &mut [f32]) {
+    let panel_floats = extents.keys * PANEL;
+    for (s, row) in head_rows(extents, v, index).enumerate() {
+        for (p, part) in row.chunks(PANEL).enumerate() {
+            let line = &mut out[p * panel_floats + s * PANEL..][..PANEL];
+            line[..part.len()].copy_from_slice(part);
+            line[part.len()..].fill(0.0);
+        }
+    }
+}
+
+/// What a work item keeps between blocks of keys, for each query.
+struct Running<'a> {
+    /// Weighted sum of values, rows of the padded width.
+    mixed: &'a mut [f32],
+    /// Largest scaled score so far.
+    max: &'a mut [f32],
+    /// Sum of exponentials, relative to `max`.
+    sum: &'a mut [f32],
+}
+
+fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], keys: usize, mut out: TileMut) {
+    let Extents { heads, width, .. } = extents;
+    let (row_floats, padded) = (heads * width, extents.padded_width());
+    let (rows, head) = (out.rows.clone(), out.columns.start);
+    let scale = 1.0 / (width as f32).sqrt();
+    threads::with_scratch(QUERIES * (padded + 2) + TILE_ROWS * KEYS, |scratch| {
+        let (mixed, rest) = scratch.split_at_mut(QUERIES * padded);
+        let (max, rest) = rest.split_at_mut(QUERIES);
+        let (sum, scores) = rest.split_at_mut(QUERIES);
+        mixed.fill(0.0);
+        max.fill(f32::NEG_INFINITY);
+        sum.fill(0.0);
+        for first in (0..keys).step_by(KEYS) {
+            let count = KEYS.min(keys - first);
+            for (t, row) in rows.clone().step_by(TILE_ROWS).enumerate() {
+                let tile_rows = TILE_ROWS.min(rows.end - row);
+                let q = &q[row * row_floats + head..];
+                score(path, tile_rows, extents, q, packed, first..first + count, scores);
+                let at = t * TILE_ROWS;
+                let mut running = Running {
+                    mixed: &mut mixed[at * padded..][..tile_rows * padded],
+                    max: &mut max[at..][..tile_rows],
+                    sum: &mut sum[at..][..tile_rows],
+                };
+                renormalise(path, scores, count, scale, &mut running);
+                mix(
+                    path,
+                    tile_rows,
+                    extents,
+                    packed,
+                    first..first + count,
+                    scores,
+                    running.mixed,
+                );
+            }
+        }
+        for (i, row) in rows.enumerate() {
+            divide(path, &mixed[i * padded..][..width], sum[i], out.row(row));
+        }
+    });
+}
+
+/// q k^T for a tile of queries and a block of keys, in rows of [`KEYS`].
+fn score(
+    path: Path,
+    rows: usize,
+    extents: Extents,
+    q: &[f32],
+    packed: &[f32],
+    keys: std::ops::Range<usize>,
+    scores: &mut [f32],
+) {
+    let segment = [Segment {
+        values: q,
+        len: extents.width,
+    }];
+    for key in keys.clone().step_by(PANEL) {
+        let panel = &packed[key * extents.width..][..PANEL * extents.width];
+        let sums = Sums {
+            values: &mut scores[key - keys.start..],
+            stride: KEYS,
+            add: false,
+        };
+        tile(
+            path,
+            rows,
+            PANEL.min(keys.end - key),
+            &segment,
+            extents.heads * extents.width,
+            panel,
+            sums,
+        );
+    }
+}
+
+/// Adds p v for a tile of queries and a block of keys.
+fn mix(
+    path: Path,
+    rows: usize,
+    extents: Extents,
+    packed: &[f32],
+    keys: std::ops::Range<usize>,
+    weights: &[f32],
+    mixed: &mut [f32],
+) {
+    let values = &packed[extents.packed().0..];
+    let (padded, panel_floats) = (extents.padded_width(), extents.keys * PANEL);
+    let segment = [Segment {
+        values: weights,
+        len: keys.len(),
+    }];
+    for column in (0..extents.width).step_by(PANEL) {
+        let panel = &values[column / PANEL * panel_floats..][keys.start * PANEL..keys.end * PANEL];
+        let sums = Sums {
+            values: &mut mixed[column..],
+            stride: padded,
+            add: true,
+        };
+        tile(
+            path,
+            rows,
+            PANEL.min(extents.width - column),
+            &segment,
+            KEYS,
+            panel,
+            sums,
+        );
+    }
+}
+
+/// Turns the first `count` scores of each row into exponentials relative to the new largest score, and scales what the
+/// row has gathered so far to it.
+#[inline(always)]
+fn renormalise_body<I: Isa>(scores: &mut [f32], count: usize, scale: f32, running: &mut Running) {
+    let rows = running.max.len();
+    let padded = running.mixed.len() / rows;
+    for (i, scores) in scores.chunks_exact_mut(KEYS).take(rows).enumerate() {
+        let scores = &mut scores[..count];
+        let before = running.max[i];
+        let max = simd::larger(simd::max(scores) * scale, before);
+        for score in scores.iter_mut() {
+            *score = exp::<I>(I::fma(*score, scale, -max));
+        }
+        let sum = simd::sum(count, |j| scores[j]);
+        if max > before {
+            let shrink = if before == f32::NEG_INFINITY {
+                0.0
+            } else {
+                exp::<I>(before - max)
+            };
+            running.sum[i] *= shrink;
+            for v in &mut running.mixed[i * padded..][..padded] {
+                *v *= shrink;
+            }
+        }
+        running.sum[i] += sum;
+        running.max[i] = max;
+    }
+}
+
+#[inline(always)]
+fn divide_body<I: Isa>(mixed: &[f32], sum: f32, out: &mut [f32]) {
+    let scale = 1.0 / sum;
+    for (out, v) in out.iter_mut().zip(mixed) {
+        *out = v * scale;
+    }
+}
+
+on_path! { fn renormalise(scores: &mut [f32], count: usize, scale: f32, running: &mut Running) = renormalise_body }
+on_path! { fn divide(mixed: &[f32], sum: f32, out: &mut [f32]) = divide_body }
