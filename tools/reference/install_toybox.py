@@ -28,7 +28,6 @@ COPIES = [
     "model_index.json",
     "concepts.json",
     "transformer/config.json",
-    "vae/config.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
     "text_encoder/tokenizer.json",
@@ -37,14 +36,15 @@ COPIES = [
 ]
 OWN = "Apache-2.0 OR MIT"
 MINILM = "Apache-2.0"
+INT8 = "int8 rows with f32 scales; a few matrices bf16 or f16"
 PARTS = [
-    {"part": "transformer", "licence": OWN, "source": "trained for Kinora", "stored": "int8 rows, f32 scales; time embedding bf16"},
+    {"part": "transformer", "licence": OWN, "source": "trained for Kinora", "stored": INT8},
     {"part": "vae", "licence": OWN, "source": "trained for Kinora, TAEHV architecture", "stored": "f16"},
     {
         "part": "text_encoder",
         "licence": MINILM,
         "source": "sentence-transformers/all-MiniLM-L6-v2, not trained further",
-        "stored": "int8 rows, f32 scales",
+        "stored": INT8,
     },
     {"part": "concepts", "licence": OWN, "source": "vocabulary of the training data; its sentence embeddings", "stored": "f16"},
 ]
@@ -57,8 +57,10 @@ SHIPPED = """
 
 The files beside this card were made from the original ones by `tools/reference/install_toybox.py`:
 transformer and text encoder are int8, one f32 scale a row (`NAME.scale`), the scale chosen for the smallest squared
-error; the matrices of the time embedding are the original bf16; vectors, norms and modulation tables are f32. The autoencoder is the original f16. `QUANTIZATION.md` has what
-that costs. The original bf16/f16 weights and the fixtures folder are not part of the repository.
+error; a few matrices that much depends on keep their original bf16 or f16 (the time embedding; the second matrix of
+the feed-forward of two text encoder layers); vectors, norms and modulation tables are f32. The autoencoder is the
+original f16; its configuration has an additional `latent_rgb`, a linear guess of colours for previews.
+`QUANTIZATION.md` has what that costs. The original weights and the fixtures folder are not part of the repository.
 `concepts.safetensors` holds one sentence embedding for each name and synonym of `concepts.json`.
 """
 
@@ -88,6 +90,26 @@ def phrases(concepts):
     for size, words in concepts["sizes"].items():
         add("size", size, words)
     return out
+
+
+def latent_rgb(src, model):
+    """Colours as a linear function of normalised latents, by least squares over the fixtures' clips."""
+    inputs, colours = [], []
+    for path in sorted((src / "fixtures").glob("*.safetensors")):
+        tensors = load_file(path)
+        latents = tensors[max(name for name in tensors if name.startswith("latents_step"))]
+        frames = model.decode(latents).float() / 255
+        # The first latent frame stands for one frame, each other for four.
+        frames = torch.cat([frames[:1].expand(3, -1, -1, -1), frames])
+        cells = torch.nn.functional.avg_pool2d(frames.unflatten(0, (-1, 4)).mean(1), 16)
+        inputs.append(latents[0].permute(1, 2, 3, 0).flatten(0, 2))
+        colours.append(cells.permute(0, 2, 3, 1).flatten(0, 2))
+    x, y = torch.cat(inputs), torch.cat(colours)
+    x = torch.cat([x, torch.ones(len(x), 1)], 1)
+    fit = torch.linalg.lstsq(x.double(), y.double()).solution
+    print(f"latent_rgb: rms error {(x.double() @ fit - y).square().mean().sqrt():.3f} of 1")
+    rounded = [[round(v, 5) for v in row] for row in fit.tolist()]
+    return {"weight": rounded[:-1], "bias": rounded[-1]}
 
 
 def sha256(path):
@@ -126,7 +148,7 @@ def nmse(got, want):
 
 
 def measure(src, model):
-    """The shipped model against the fixtures that the original weights wrote: one row of the table a fixture."""
+    """The shipped model against the fixtures that the original weights wrote: one row of the table for each."""
     for path in sorted((src / "fixtures").glob("*.safetensors")):
         want = load_file(path)
         with safe_open(path, "pt") as file:
@@ -154,11 +176,11 @@ def table(rows):
     return "\n".join(lines + ["| " + " | ".join(row.values()) + " |" for row in rows])
 
 
-def weight_rows(originals, shipped):
-    for name in originals:
-        plain = snr_db(originals[name], dequantise(quantise(originals[name], absmax_rows)))
-        kept = snr_db(originals[name], dequantise(shipped[name]))
-        yield {"file": name, "largest value = 127 (dB)": f"{plain:.2f}", "as shipped (dB)": f"{kept:.2f}"}
+def weight_rows(sources, shipped):
+    for name, state in sources.items():
+        plain = snr_db(state, dequantise(quantise(state, absmax_rows)))
+        kept = snr_db(state, dequantise(shipped[name]))
+        yield {"file": name, "largest value (dB)": f"{plain:.2f}", "smallest error, shipped (dB)": f"{kept:.2f}"}
 
 
 def report(version, weights, runs):
@@ -167,7 +189,8 @@ def report(version, weights, runs):
 Written by `tools/reference/install_toybox.py`. Reference: the original bf16 transformer, f16 text encoder, f32 arithmetic
 (diffusers, transformers and `tools/reference/taehv.py` on the CPU).
 
-Weights, signal to error over all matrices:
+Weights, signal to error over all int8 matrices, with the scale that puts the largest value of a row at 127 and with
+the scale of the smallest squared error, which is shipped:
 
 {table(weights)}
 """
@@ -200,18 +223,22 @@ def main():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         # Copied as bytes with the mode of a new file: sources may be read-only.
         (out / name).write_bytes((src / name).read_bytes())
+    (out / "vae").mkdir()
     (out / VAE).write_bytes((src / VAE).read_bytes())
     (out / "MODEL_CARD.md").write_text(card.rstrip() + "\n" + SHIPPED, encoding="utf-8")
 
-    originals = {name: {k: v.float() for k, v in load_file(src / name).items()} for name in (TRANSFORMER, TEXT_ENCODER)}
-    shipped = {name: quantise(state) for name, state in originals.items()}
+    sources = {name: load_file(src / name) for name in (TRANSFORMER, TEXT_ENCODER)}
+    shipped = {name: quantise(state) for name, state in sources.items()}
     for name, state in shipped.items():
-        save_file(state, out / name, metadata={"format": "pt", "storage": "int8 rows with f32 NAME.scale"})
+        save_file(state, out / name, metadata={"format": "pt"})
+    original = Toybox(src)
+    vae = read_json(src / "vae/config.json") | {"latent_rgb": latent_rgb(src, original)}
+    (out / "vae/config.json").write_text(json.dumps(vae, indent=1) + "\n", encoding="utf-8")
     entries = phrases(read_json(src / "concepts.json"))
-    vectors = Toybox(src).sentence([entry["text"] for entry in entries]).half()
+    vectors = original.sentence([entry["text"] for entry in entries]).half()
     save_file({"vectors": vectors}, out / "concepts.safetensors", metadata={"phrases": json.dumps(entries)})
 
-    weights = list(weight_rows(originals, shipped))
+    weights = list(weight_rows(sources, shipped))
     runs = [] if args.no_measure else list(measure(src, Toybox(out)))
     text = report(version, weights, runs)
     (out / "QUANTIZATION.md").write_text(text, encoding="utf-8")

@@ -1,11 +1,14 @@
 """Writes every fixture anew: `python tools/reference/make_all.py [--root REPO]`. The same versions, the same bytes."""
 
+import goldens
 import minilm_tiny
+import sampling
 import taehv_tiny
 import tokenizer_cases
 import toybox_small
 import wan_tiny
 
 if __name__ == "__main__":
+    sampling.main(goldens.root() / "crates/kinora-sampling/tests/fixtures")
     for script in (wan_tiny, taehv_tiny, minilm_tiny, tokenizer_cases, toybox_small):
         script.main()
