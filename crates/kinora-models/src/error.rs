@@ -28,7 +28,9 @@ pub enum Error {
         reason: String,
     },
     /// A token id that the embedding table does not have.
-    #[error("token {id} is outside the vocabulary of {vocab_size}\nhint: the tokenizer and the text encoder must come from the same model")]
+    #[error(
+        "token {id} is outside the vocabulary of {vocab_size}\nhint: the tokenizer and the text encoder must come from the same model"
+    )]
     TokenOutOfRange {
         /// The offending id.
         id: u32,
@@ -42,5 +44,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Reads a model's `config.json`; unknown fields are allowed (others write their own notes there), missing ones are not.
 pub(crate) fn parse_config<T: serde::de::DeserializeOwned>(model: &'static str, json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| Error::Config { model, reason: error.to_string() })
+    serde_json::from_str(json).map_err(|error| Error::Config {
+        model,
+        reason: error.to_string(),
+    })
 }

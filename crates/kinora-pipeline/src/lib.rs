@@ -1,1 +1,38 @@
-//! parse, map, diffuse, render: from a prompt to a finished clip; tasks, progress, cancel
+//! parse → map → diffuse → render: from a prompt to a finished clip.
+//!
+//! One direction, no way back up: a step knows only the value that the step before handed to it. The folders of this
+//! crate are the four steps. [`Pipeline`] holds a loaded model and runs a [`Request`] through them; an [`Observer`] hears
+//! how far it is, a [`CancelToken`] stops it, and the [`RunReport`] says what came out and how to repeat it.
+//!
+//! ```no_run
+//! use kinora_pipeline::{CancelToken, Pipeline, Request, Silent};
+//! let pipeline = Pipeline::open("toybox")?;
+//! let request = Request::new("a rocket flies over a city at sunset", "rocket.mp4", kinora_media::Format::Mp4);
+//! let report = pipeline.run(&request, &mut Silent, &CancelToken::new())?;
+//! println!("{}", report.clips[0].outputs[0].path.display());
+//! # Ok::<(), kinora_pipeline::Error>(())
+//! ```
+
+mod description;
+mod diffuse;
+mod error;
+mod map;
+pub mod memory;
+pub mod parse;
+mod pipeline;
+mod plan;
+mod progress;
+mod render;
+mod report;
+mod request;
+mod stopwatch;
+
+pub use description::Description;
+pub use error::{Error, ErrorKind, Result};
+pub use pipeline::{Parsed, Pipeline, read_recipe};
+pub use plan::{Plan, Segment, SourceClip, Task};
+pub use progress::{CancelToken, Event, Observer, Silent, Stage};
+pub use report::{
+    CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunReport, SizeRecord, Timings,
+};
+pub use request::{Length, PromptMode, Request, Size};

@@ -46,14 +46,24 @@ impl Config {
     /// **Errors**: [`Error::Config`] naming the field.
     pub fn from_json(json: &str) -> Result<Self> {
         let config: Self = parse_config("minilm", json)?;
-        let refuse = |reason: String| Err(Error::Config { model: "minilm", reason });
+        let refuse = |reason: String| {
+            Err(Error::Config {
+                model: "minilm",
+                reason,
+            })
+        };
         if config.hidden_act != "gelu" {
             return refuse(format!("hidden_act is {:?}; only \"gelu\" is known", config.hidden_act));
         }
         if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
             return refuse("num_attention_heads does not divide hidden_size".into());
         }
-        let sizes = [config.hidden_size, config.intermediate_size, config.vocab_size, config.max_position_embeddings];
+        let sizes = [
+            config.hidden_size,
+            config.intermediate_size,
+            config.vocab_size,
+            config.max_position_embeddings,
+        ];
         if sizes.iter().any(|&size| size == 0 || size > 1 << 20) {
             return refuse(format!("a size is outside 1 to {}", 1 << 20));
         }
@@ -121,7 +131,9 @@ impl Layer {
         let (q, k, v) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
         // 1. Self-attention
         let attended = attention(&q, &k, &v, KeyMask::Lengths(lengths))?.reshape([batch, tokens, width])?;
-        let x = self.attention_norm.forward(&linear_residual(&attended, &self.attention_out, x)?)?;
+        let x = self
+            .attention_norm
+            .forward(&linear_residual(&attended, &self.attention_out, x)?)?;
         // 2. Feed-forward
         let inner = linear(&x, &self.ffn_in, Activation::GeluErf)?;
         self.ffn_norm.forward(&linear_residual(&inner, &self.ffn_out, x)?)
@@ -211,16 +223,26 @@ impl MiniLm {
         let (batch, columns, width) = (tokens.lengths.len(), tokens.columns, self.config.hidden_size);
         let mut words = Tensor::zeros_in(arena, [batch, columns, width])?;
         if columns > self.config.max_position_embeddings {
-            return Err(words.mismatch("minilm", format!("at most {} tokens", self.config.max_position_embeddings)).into());
+            return Err(words
+                .mismatch(
+                    "minilm",
+                    format!("at most {} tokens", self.config.max_position_embeddings),
+                )
+                .into());
         }
         if let Some(&id) = tokens.ids.iter().find(|&&id| id as usize >= self.config.vocab_size) {
-            return Err(Error::TokenOutOfRange { id, vocab_size: self.config.vocab_size });
+            return Err(Error::TokenOutOfRange {
+                id,
+                vocab_size: self.config.vocab_size,
+            });
         }
         self.words.gather_into(&tokens.ids, words.as_mut_slice())?;
         let mut rest = words.uninit_like([batch, columns, width])?;
         for (i, rest) in rest.as_mut_slice().chunks_exact_mut(width).enumerate() {
             let position = &self.positions.as_slice()[(i % columns) * width..][..width];
-            rest.iter_mut().zip(position.iter().zip(&self.token_type)).for_each(|(out, (p, t))| *out = p + t);
+            rest.iter_mut()
+                .zip(position.iter().zip(&self.token_type))
+                .for_each(|(out, (p, t))| *out = p + t);
         }
         self.embedding_norm.forward(&add(words, &rest)?)
     }

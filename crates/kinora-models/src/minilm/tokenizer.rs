@@ -28,7 +28,10 @@ impl Tokenizer {
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(refuse)?;
         inner.with_padding(None).with_truncation(None).map_err(refuse)?;
-        let padding_id = inner.token_to_id("[PAD]").or_else(|| inner.token_to_id("<pad>")).unwrap_or(0);
+        let padding_id = inner
+            .token_to_id("[PAD]")
+            .or_else(|| inner.token_to_id("<pad>"))
+            .unwrap_or(0);
         Ok(Self { inner, padding_id })
     }
 
@@ -48,7 +51,12 @@ impl Tokenizer {
         let columns = columns.unwrap_or_else(|| rows.iter().map(Vec::len).max().unwrap_or(0));
         let lengths = rows.iter().map(Vec::len).collect();
         rows.iter_mut().for_each(|row| row.resize(columns, self.padding_id));
-        Ok(TokenBatch { ids: rows.concat(), lengths, columns, truncated })
+        Ok(TokenBatch {
+            ids: rows.concat(),
+            lengths,
+            columns,
+            truncated,
+        })
     }
 
     /// The first tokens of a long text, with its closing special token kept.
@@ -61,5 +69,7 @@ impl Tokenizer {
 }
 
 fn refuse(error: tokenizers::Error) -> Error {
-    Error::Tokenizer { reason: error.to_string() }
+    Error::Tokenizer {
+        reason: error.to_string(),
+    }
 }

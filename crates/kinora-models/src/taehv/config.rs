@@ -58,7 +58,10 @@ impl Config {
 
     /// Frames for each latent frame (the first latent frame stands for one frame only).
     pub fn temporal_factor(&self) -> usize {
-        self.encoder_time_downscale.iter().map(|&halves| if halves { 2 } else { 1 }).product()
+        self.encoder_time_downscale
+            .iter()
+            .map(|&halves| if halves { 2 } else { 1 })
+            .product()
     }
 
     /// Reads and validates `config.json`.
@@ -74,8 +77,17 @@ impl Config {
     ///
     /// **Errors**: [`Error::Config`] naming the field.
     pub fn validate(&self) -> Result<()> {
-        let widths = [self.latent_channels, self.patch_size, self.image_channels, self.encoder_width];
-        if widths.iter().chain(&self.decoder_widths).any(|&w| w == 0 || w > 1 << 14) {
+        let widths = [
+            self.latent_channels,
+            self.patch_size,
+            self.image_channels,
+            self.encoder_width,
+        ];
+        if widths
+            .iter()
+            .chain(&self.decoder_widths)
+            .any(|&w| w == 0 || w > 1 << 14)
+        {
             return refuse(format!("a width or channel count is outside 1 to {}", 1 << 14));
         }
         let upscale = |flags: [bool; 3]| flags.iter().filter(|&&doubles| doubles).count();
@@ -117,7 +129,13 @@ mod tests {
     fn a_decoder_that_does_not_undo_the_encoder_is_refused() {
         let mut config = Config::from_json(TOYBOX).unwrap();
         config.decoder_time_upscale = [true; 3];
-        assert!(config.validate().unwrap_err().to_string().contains("decoder_time_upscale"));
+        assert!(
+            config
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("decoder_time_upscale")
+        );
         let mut config = Config::from_json(TOYBOX).unwrap();
         config.latents_std[3] = 0.0;
         assert!(config.validate().unwrap_err().to_string().contains("latents_std"));

@@ -24,7 +24,9 @@ impl MemBlock {
             conv_0: reader.conv2d("conv.0", outputs, 2 * inputs, 3, 1, true)?,
             conv_2: reader.conv2d("conv.2", outputs, outputs, 3, 1, true)?,
             conv_4: reader.conv2d("conv.4", outputs, outputs, 3, 1, true)?,
-            skip: (inputs != outputs).then(|| reader.conv2d("skip", outputs, inputs, 1, 1, false)).transpose()?,
+            skip: (inputs != outputs)
+                .then(|| reader.conv2d("skip", outputs, inputs, 1, 1, false))
+                .transpose()?,
         })
     }
 
@@ -50,9 +52,15 @@ pub(super) enum Layer {
     /// Nearest-neighbour doubling of both sides.
     Upsample,
     /// `stride` frames in, one out: a 1×1 convolution over their concatenated channels.
-    TemporalPool { conv: Conv2d, stride: usize },
+    TemporalPool {
+        conv: Conv2d,
+        stride: usize,
+    },
     /// One frame in, `stride` out: the channel groups of a 1×1 convolution.
-    TemporalGrow { conv: Conv2d, stride: usize },
+    TemporalGrow {
+        conv: Conv2d,
+        stride: usize,
+    },
 }
 
 impl Layer {
@@ -80,7 +88,9 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(layers: &[Layer]) -> Self {
-        Self { held: layers.iter().map(|_| None).collect() }
+        Self {
+            held: layers.iter().map(|_| None).collect(),
+        }
     }
 
     /// Pushes one frame `[1, H, W, C]` through `layers` and hands every frame that comes out to `emit`.
@@ -149,7 +159,11 @@ fn halve_channels(frame: &Tensor) -> Result<[Tensor; 2]> {
     let mut halves = [0, 1].map(|_| frame.uninit_like([batch, height, width, half]));
     for (i, out) in halves.iter_mut().enumerate() {
         if let Ok(out) = out {
-            for (out, pixel) in out.as_mut_slice().chunks_exact_mut(half).zip(frame.as_slice().chunks_exact(channels)) {
+            for (out, pixel) in out
+                .as_mut_slice()
+                .chunks_exact_mut(half)
+                .zip(frame.as_slice().chunks_exact(channels))
+            {
                 out.copy_from_slice(&pixel[i * half..][..half]);
             }
         }

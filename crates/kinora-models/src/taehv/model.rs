@@ -38,7 +38,11 @@ impl Taehv {
         let encoder = load_encoder(&reader.at("encoder"), &config)?;
         let decoder = load_decoder(&reader.at("decoder"), &config)?;
         reader.finish(&[])?;
-        Ok(Self { config, encoder, decoder })
+        Ok(Self {
+            config,
+            encoder,
+            decoder,
+        })
     }
 
     /// The hyper-parameters.
@@ -53,12 +57,20 @@ impl Taehv {
 
     /// Starts a clip to decode.
     pub fn decoder(&self) -> Decoder<'_> {
-        Decoder { vae: self, memory: Memory::new(&self.decoder), to_drop: self.padding_frames() }
+        Decoder {
+            vae: self,
+            memory: Memory::new(&self.decoder),
+            to_drop: self.padding_frames(),
+        }
     }
 
     /// Starts a clip to encode.
     pub fn encoder(&self) -> Encoder<'_> {
-        Encoder { vae: self, memory: Memory::new(&self.encoder), started: false }
+        Encoder {
+            vae: self,
+            memory: Memory::new(&self.encoder),
+            started: false,
+        }
     }
 
     /// Frames that stand in front of the first one so that it fills a latent frame of its own.
@@ -70,7 +82,10 @@ impl Taehv {
 fn load_encoder(reader: &Reader, config: &Config) -> Result<Vec<Layer>> {
     let width = config.encoder_width;
     let pixels = config.image_channels * config.patch_size * config.patch_size;
-    let mut layers = vec![Layer::Conv(reader.conv2d("0", width, pixels, 3, 1, true)?, Activation::Relu)];
+    let mut layers = vec![Layer::Conv(
+        reader.conv2d("0", width, pixels, 3, 1, true)?,
+        Activation::Relu,
+    )];
     let mut place = 2;
     for halves in config.encoder_time_downscale {
         layers.push(Layer::temporal_pool(reader, place, width, halves)?);
@@ -90,7 +105,10 @@ fn load_decoder(reader: &Reader, config: &Config) -> Result<Vec<Layer>> {
     let widths = config.decoder_widths;
     let mut layers = vec![
         Layer::Activate(Activation::SoftClamp3),
-        Layer::Conv(reader.conv2d("1", widths[0], config.latent_channels, 3, 1, true)?, Activation::Relu),
+        Layer::Conv(
+            reader.conv2d("1", widths[0], config.latent_channels, 3, 1, true)?,
+            Activation::Relu,
+        ),
     ];
     let mut place = 3;
     for (stage, doubles) in config.decoder_time_upscale.into_iter().enumerate() {
@@ -126,12 +144,7 @@ impl Decoder<'_> {
     ///
     /// **Shapes**: `latents [1, C, F, h, w]` (normalised), of which frame `index` is decoded → frames `[H, W, 3]`.
     /// **Range**: 0..1.
-    pub fn push(
-        &mut self,
-        latents: &Tensor,
-        index: usize,
-        emit: &mut dyn FnMut(Tensor) -> Result<()>,
-    ) -> Result<()> {
+    pub fn push(&mut self, latents: &Tensor, index: usize, emit: &mut dyn FnMut(Tensor) -> Result<()>) -> Result<()> {
         let frame = denormalise(latents, index, &self.vae.config)?; // [1, h, w, C]
         let (vae, to_drop) = (self.vae, &mut self.to_drop);
         self.memory.push(&vae.decoder, frame, &mut |pixels| {
@@ -165,14 +178,18 @@ impl Encoder<'_> {
         let [height, width, channels] = frame.dims_of("taehv encode", "[H, W, 3]")?;
         let factor = config.spatial_factor();
         if channels != config.image_channels || height % factor != 0 || width % factor != 0 || frame.elements() == 0 {
-            return Err(frame.mismatch("taehv encode", format!("[H, W, 3] with sides in multiples of {factor}")).into());
+            return Err(frame
+                .mismatch("taehv encode", format!("[H, W, 3] with sides in multiples of {factor}"))
+                .into());
         }
         let repeats = if self.started { 1 } else { 1 + self.vae.padding_frames() };
         self.started = true;
         for _ in 0..repeats {
             let pixels = frame.try_clone()?.reshape([1, height, width, channels])?;
             let pixels = pixel_unshuffle(&pixels, config.patch_size)?;
-            self.memory.push(&self.vae.encoder, pixels, &mut |latent| emit(normalise(&latent, config)?))?;
+            self.memory.push(&self.vae.encoder, pixels, &mut |latent| {
+                emit(normalise(&latent, config)?)
+            })?;
         }
         Ok(())
     }

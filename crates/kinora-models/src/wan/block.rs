@@ -31,7 +31,9 @@ impl ModulationTable {
         let mut out = time_projection.uninit_like([rows, width])?;
         for (row, out) in out.as_mut_slice().chunks_exact_mut(width).enumerate() {
             let projected = &time_projection.as_slice()[(row * parts + part) * width..][..width];
-            out.iter_mut().zip(offsets.iter().zip(projected)).for_each(|(out, (a, b))| *out = a + b);
+            out.iter_mut()
+                .zip(offsets.iter().zip(projected))
+                .for_each(|(out, (a, b))| *out = a + b);
         }
         Ok(out)
     }
@@ -123,7 +125,10 @@ impl Block {
     pub(super) fn load(reader: &Reader, config: &Config) -> Result<Self> {
         let width = config.width();
         let cross_attn_norm = match config.cross_attn_norm {
-            true => Some((reader.vector("norm2.weight", width)?, reader.vector("norm2.bias", width)?)),
+            true => Some((
+                reader.vector("norm2.weight", width)?,
+                reader.vector("norm2.bias", width)?,
+            )),
             false => None,
         };
         Ok(Self {
@@ -139,7 +144,10 @@ impl Block {
 
     /// **Shapes**: text tokens `[B, S, M]` → keys and values `[B, S, N, D]`.
     pub(super) fn cross_key_value(&self, text: &Tensor) -> Result<CrossKeyValue> {
-        Ok(CrossKeyValue { keys: self.cross_attn.keys(text)?, values: self.cross_attn.values(text)? })
+        Ok(CrossKeyValue {
+            keys: self.cross_attn.keys(text)?,
+            values: self.cross_attn.values(text)?,
+        })
     }
 
     /// **Shapes**: tokens `[B, L, M]`, `time_projection [R, 6, M]`, `row_of_token` B·L rows below R → `[B, L, M]`.
@@ -169,7 +177,8 @@ impl Block {
         let attended = {
             let q = match &self.cross_attn_norm {
                 Some((weight, bias)) => {
-                    self.cross_attn.queries(&layer_norm(&tokens, Some(weight), Some(bias), self.eps)?)?
+                    self.cross_attn
+                        .queries(&layer_norm(&tokens, Some(weight), Some(bias), self.eps)?)?
                 }
                 None => self.cross_attn.queries(&tokens)?,
             };
@@ -182,6 +191,11 @@ impl Block {
         let (shift, scale) = (per_token(&m.shift, row_of_token)?, per_token(&m.scale, row_of_token)?);
         let normed = layer_norm_modulate(&tokens, shift, scale, self.eps)?;
         let inner = linear(&normed, &self.ffn_in, Activation::GeluTanh)?;
-        Ok(linear_gated_residual(&inner, &self.ffn_out, tokens, per_token(&m.gate, row_of_token)?)?)
+        Ok(linear_gated_residual(
+            &inner,
+            &self.ffn_out,
+            tokens,
+            per_token(&m.gate, row_of_token)?,
+        )?)
     }
 }

@@ -86,7 +86,10 @@ impl Config {
             return refuse(format!("{field} is {value}; expected 1 to {}", 1 << 20));
         }
         if self.attention_head_dim % 2 != 0 || self.attention_head_dim < 6 {
-            return refuse(format!("attention_head_dim is {}; rope needs an even number from 6", self.attention_head_dim));
+            return refuse(format!(
+                "attention_head_dim is {}; rope needs an even number from 6",
+                self.attention_head_dim
+            ));
         }
         if self.freq_dim % 2 != 0 {
             return refuse(format!("freq_dim is {}; expected an even number", self.freq_dim));
@@ -99,14 +102,20 @@ impl Config {
             other => return refuse(format!("qk_norm is {other:?}; only \"rms_norm_across_heads\" is known")),
         }
         if self.image_dim.is_some() || self.added_kv_proj_dim.is_some() {
-            return refuse("image_dim and added_kv_proj_dim (CLIP image tokens of Wan 2.1 image-to-video) are not supported".into());
+            return refuse(
+                "image_dim and added_kv_proj_dim (CLIP image tokens of Wan 2.1 image-to-video) are not supported"
+                    .into(),
+            );
         }
         Ok(())
     }
 }
 
 fn refuse(reason: String) -> Result<()> {
-    Err(Error::Config { model: "wan transformer", reason })
+    Err(Error::Config {
+        model: "wan transformer",
+        reason,
+    })
 }
 
 #[cfg(test)]
@@ -118,14 +127,21 @@ mod tests {
     #[test]
     fn the_config_of_toybox_is_understood() {
         let config = Config::from_json(TOYBOX).unwrap();
-        assert_eq!((config.width(), config.out_channels(), config.patch_volume()), (512, 48, 4));
+        assert_eq!(
+            (config.width(), config.out_channels(), config.patch_volume()),
+            (512, 48, 4)
+        );
     }
 
     #[test]
     fn impossible_values_are_refused_by_name() {
         for (field, from, to) in [
             ("num_layers", "\"num_layers\": 12", "\"num_layers\": 0"),
-            ("attention_head_dim", "\"attention_head_dim\": 64", "\"attention_head_dim\": 63"),
+            (
+                "attention_head_dim",
+                "\"attention_head_dim\": 64",
+                "\"attention_head_dim\": 63",
+            ),
             ("eps", "\"eps\": 1e-06", "\"eps\": 0"),
             ("qk_norm", "rms_norm_across_heads", "layer_norm"),
             ("image_dim", "\"image_dim\": null", "\"image_dim\": 1280"),

@@ -16,7 +16,10 @@ impl Rope {
     pub(super) fn for_grid([frames, height, width]: [usize; 3], head_dim: usize) -> Self {
         let side = 2 * (head_dim / 6);
         let parts = [head_dim - 2 * side, side, side];
-        let mut rope = Self { cos: Vec::new(), sin: Vec::new() };
+        let mut rope = Self {
+            cos: Vec::new(),
+            sin: Vec::new(),
+        };
         for f in 0..frames {
             for y in 0..height {
                 for x in 0..width {

@@ -31,13 +31,19 @@ pub struct Timesteps {
 impl Timesteps {
     /// The same timestep for all `tokens` (of all batch entries together).
     pub fn uniform(timestep: f32, tokens: usize) -> Self {
-        Self { distinct: vec![timestep], row_of_token: vec![0; tokens] }
+        Self {
+            distinct: vec![timestep],
+            row_of_token: vec![0; tokens],
+        }
     }
 
     /// Clean tokens (timestep 0) where `is_clean`, `timestep` elsewhere.
     pub fn with_clean(timestep: f32, is_clean: &[bool]) -> Self {
         let row_of_token = is_clean.iter().map(|&clean| u32::from(clean)).collect();
-        Self { distinct: vec![timestep, 0.0], row_of_token }
+        Self {
+            distinct: vec![timestep, 0.0],
+            row_of_token,
+        }
     }
 }
 
@@ -63,7 +69,11 @@ impl Mlp {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(linear(&linear(x, &self.linear_1, self.activation)?, &self.linear_2, Activation::None)?)
+        Ok(linear(
+            &linear(x, &self.linear_1, self.activation)?,
+            &self.linear_2,
+            Activation::None,
+        )?)
     }
 }
 
@@ -91,7 +101,12 @@ impl Transformer {
             patch_embedding: reader.linear("patch_embedding", width, config.in_channels * config.patch_volume())?,
             time_embedder: Mlp::load(&embedder.at("time_embedder"), config.freq_dim, width, Activation::Silu)?,
             time_proj: embedder.linear("time_proj", 6 * width, width)?,
-            text_embedder: Mlp::load(&embedder.at("text_embedder"), config.text_dim, width, Activation::GeluTanh)?,
+            text_embedder: Mlp::load(
+                &embedder.at("text_embedder"),
+                config.text_dim,
+                width,
+                Activation::GeluTanh,
+            )?,
             blocks: (0..config.num_layers)
                 .map(|i| Block::load(&reader.at(format_args!("blocks.{i}")), &config))
                 .collect::<Result<_>>()?,
@@ -116,7 +131,10 @@ impl Transformer {
         let [pf, ph, pw] = self.config.patch_size;
         let divides = frames % pf == 0 && height % ph == 0 && width % pw == 0;
         if channels != self.config.in_channels || !divides || latents.elements() == 0 {
-            let expected = format!("[B, {}, F, H, W] divisible by patches of {pf}x{ph}x{pw}", self.config.in_channels);
+            let expected = format!(
+                "[B, {}, F, H, W] divisible by patches of {pf}x{ph}x{pw}",
+                self.config.in_channels
+            );
             return Err(latents.mismatch("wan transformer", expected).into());
         }
         Ok([frames / pf, height / ph, width / pw])
@@ -127,7 +145,11 @@ impl Transformer {
     /// **Shapes**: `text [B, S, text_dim]`, as the text encoder gives it.
     pub fn embed_context(&self, text: &Tensor) -> Result<Context> {
         let text = self.text_embedder.forward(text)?; // [B, S, M]
-        let blocks = self.blocks.iter().map(|block| block.cross_key_value(&text)).collect::<Result<_>>()?;
+        let blocks = self
+            .blocks
+            .iter()
+            .map(|block| block.cross_key_value(&text))
+            .collect::<Result<_>>()?;
         Ok(Context { blocks })
     }
 
@@ -159,7 +181,8 @@ impl Transformer {
         tap("temb", &time);
         let rows = timesteps.distinct.len();
         let activated = activate(time.try_clone()?, Activation::Silu)?;
-        let projection = linear(&activated, &self.time_proj, Activation::None)?.reshape([rows, 6, self.config.width()])?;
+        let projection =
+            linear(&activated, &self.time_proj, Activation::None)?.reshape([rows, 6, self.config.width()])?;
         tap("time_proj", &projection);
 
         // 3. Blocks
@@ -170,13 +193,25 @@ impl Transformer {
 
         // 4. Head: both rows of its table are offsets of the same time embedding
         let mut twice = time.uninit_like([rows, 2, self.config.width()])?;
-        for (pair, row) in twice.as_mut_slice().chunks_exact_mut(2 * self.config.width()).zip(time.as_slice().chunks_exact(self.config.width())) {
+        for (pair, row) in twice
+            .as_mut_slice()
+            .chunks_exact_mut(2 * self.config.width())
+            .zip(time.as_slice().chunks_exact(self.config.width()))
+        {
             pair[..row.len()].copy_from_slice(row);
             pair[row.len()..].copy_from_slice(row);
         }
-        let (shift, scale) = (self.head_modulation.part(&twice, 0)?, self.head_modulation.part(&twice, 1)?);
+        let (shift, scale) = (
+            self.head_modulation.part(&twice, 0)?,
+            self.head_modulation.part(&twice, 1)?,
+        );
         let rows = &timesteps.row_of_token;
-        let normed = layer_norm_modulate(&tokens, per_token(&shift, rows)?, per_token(&scale, rows)?, self.config.eps)?;
+        let normed = layer_norm_modulate(
+            &tokens,
+            per_token(&shift, rows)?,
+            per_token(&scale, rows)?,
+            self.config.eps,
+        )?;
         let patches = linear(&normed, &self.proj_out, Activation::None)?; // [B, L, P·C]
         unpatchify(&patches, grid, self.config.patch_size)
     }

@@ -1,0 +1,133 @@
+//! The one error type of this crate, and what kind of trouble each variant is.
+
+use std::path::PathBuf;
+
+/// What can go wrong between a prompt and a finished clip.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value in the request is out of range.
+    #[error("{what} {got}: {reason}\nhint: {hint}")]
+    Invalid {
+        /// The field.
+        what: &'static str,
+        /// What came.
+        got: String,
+        /// Why it is refused.
+        reason: String,
+        /// What would do.
+        hint: String,
+    },
+    /// The prompt cannot be used.
+    #[error(transparent)]
+    Prompt(#[from] crate::parse::Error),
+    /// A picture or clip that was given cannot be used.
+    #[error("{}: {source}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: kinora_media::Error,
+    },
+    /// The result cannot be written.
+    #[error("{}: {source}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: kinora_media::Error,
+    },
+    /// The output is there and must not be replaced.
+    #[error("{} exists\nhint: choose another name, or allow it with --overwrite", path.display())]
+    OutputExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A media operation in memory failed.
+    #[error(transparent)]
+    Media(kinora_media::Error),
+    /// Model files are missing, damaged or foreign.
+    #[error(transparent)]
+    Weights(#[from] kinora_weights::Error),
+    /// A model refused to load or run.
+    #[error(transparent)]
+    Model(kinora_models::Error),
+    /// The model folder describes something that Kinora cannot run.
+    #[error("model {model}: {reason}\nhint: `kinora models` lists what is installed")]
+    UnsupportedModel {
+        /// Its name.
+        model: String,
+        /// What is not supported.
+        reason: String,
+    },
+    /// A schedule or sampler was misused.
+    #[error(transparent)]
+    Sampling(#[from] kinora_sampling::Error),
+    /// A shape, or memory for it.
+    #[error(transparent)]
+    Tensor(#[from] kinora_tensor::Error),
+    /// The caller asked to stop.
+    #[error("stopped at step {step} of {of}")]
+    Cancelled {
+        /// Steps that were finished.
+        step: usize,
+        /// Steps of the run.
+        of: usize,
+    },
+}
+
+/// Who has to do something about an error; the program turns this into its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An argument or the prompt.
+    Usage,
+    /// A picture or clip that was handed in.
+    Input,
+    /// The model's files.
+    Model,
+    /// The place to write to.
+    Output,
+    /// Not enough memory.
+    Memory,
+    /// The caller stopped the run.
+    Cancelled,
+    /// A defect of Kinora.
+    Internal,
+}
+
+impl Error {
+    /// The kind of trouble.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Prompt(error) if !error.is_about_the_prompt() => ErrorKind::Model,
+            Self::Invalid { .. } | Self::Prompt(_) => ErrorKind::Usage,
+            Self::Input { .. } => ErrorKind::Input,
+            Self::Output { .. } | Self::OutputExists { .. } => ErrorKind::Output,
+            Self::Weights(_) | Self::UnsupportedModel { .. } => ErrorKind::Model,
+            Self::Model(kinora_models::Error::Tensor(error)) | Self::Tensor(error) => tensor_kind(error),
+            Self::Model(kinora_models::Error::Kernel(_)) | Self::Media(_) | Self::Sampling(_) => ErrorKind::Internal,
+            Self::Model(_) => ErrorKind::Model,
+            Self::Cancelled { .. } => ErrorKind::Cancelled,
+        }
+    }
+}
+
+fn tensor_kind(error: &kinora_tensor::Error) -> ErrorKind {
+    match error {
+        kinora_tensor::Error::OutOfMemory { .. } | kinora_tensor::Error::TooManyElements { .. } => ErrorKind::Memory,
+        _ => ErrorKind::Internal,
+    }
+}
+
+impl From<kinora_models::Error> for Error {
+    fn from(error: kinora_models::Error) -> Self {
+        match error {
+            kinora_models::Error::Weights(error) => Self::Weights(error),
+            kinora_models::Error::Tensor(error) => Self::Tensor(error),
+            other => Self::Model(other),
+        }
+    }
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,491 @@
+//! The whole way, from a request to files and a report.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use kinora_media::{Fps, Frame};
+use kinora_models::taehv::Taehv;
+use kinora_models::wan::Transformer;
+use kinora_sampling::{Schedule, Stream};
+use kinora_tensor::Arena;
+use kinora_weights::{ModelFolder, registry};
+
+use crate::description::Description;
+use crate::diffuse::{Settings, diffuse};
+use crate::map::{
+    ClipTail, Conditioning, TextEmbedder, clip_tail, encode_frames, file_sha256, first_frame, probe_source,
+};
+use crate::parse::{self, Scene, Vocabulary};
+use crate::plan::{Plan, Task};
+use crate::progress::{CancelToken, Event, Observer, Stage};
+use crate::render::{Destination, Renderer};
+use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunReport, Timings};
+use crate::request::{PromptMode, Request};
+use crate::stopwatch::Stopwatch;
+use crate::{Error, Result, memory};
+
+/// The key under which a file carries its [`Recipe`].
+pub(crate) const RECIPE_KEY: &str = "kinora.recipe";
+
+/// A loaded model and everything that it takes to run it.
+pub struct Pipeline {
+    record: ModelRecord,
+    description: Description,
+    text: TextEmbedder,
+    transformer: Transformer,
+    vae: Taehv,
+    vocabulary: Option<Vocabulary>,
+    arena: Arena,
+    load_ms: u64,
+}
+
+/// What the parser understood, and what the model will get.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The scene.
+    pub scene: Scene,
+    /// The prompt as the model gets it.
+    pub model_prompt: String,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// What a run was given to start from, read once for all variants.
+#[derive(Default)]
+struct Given {
+    /// Frames that the first part starts from, in playing order.
+    frames: Vec<Frame>,
+    /// Frames and rate of the clip that is continued.
+    source: Option<(usize, Fps)>,
+    sha256: Option<String>,
+}
+
+impl Pipeline {
+    /// Loads a model by its name in the registry or by its folder, and checks its files against their hashes.
+    ///
+    /// **Errors**: [`Error::Weights`] if it is not there, damaged or foreign; [`Error::UnsupportedModel`].
+    pub fn open(model: &str) -> Result<Self> {
+        let started = Instant::now();
+        let folder = registry::find(model, &[])?.open()?;
+        let mut pipeline = Self::from_folder(&folder)?;
+        pipeline.load_ms = started.elapsed().as_millis() as u64;
+        Ok(pipeline)
+    }
+
+    /// As [`Pipeline::open`] for a folder that is open already.
+    pub fn from_folder(folder: &ModelFolder) -> Result<Self> {
+        refuse_unknown_components(folder)?;
+        // The parts are independent files; reading them side by side keeps the start under half a second.
+        let (hashes, parts) = std::thread::scope(|scope| {
+            let hashes = scope.spawn(|| folder.verify_hashes());
+            let transformer = scope.spawn(|| {
+                let checkpoint = folder.checkpoint("transformer")?;
+                Ok::<_, Error>(Transformer::load(&checkpoint, &folder.config("transformer")?)?)
+            });
+            let vae = folder
+                .checkpoint("vae")
+                .map_err(Error::from)
+                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?)?));
+            (hashes.join(), (transformer.join(), vae))
+        });
+        joined(hashes)??;
+        let (transformer, vae) = (joined(parts.0)??, parts.1?);
+        let description = Description::read(folder, vae.config().temporal_factor())?;
+        let vocabulary = load_vocabulary(folder)?;
+        Ok(Self {
+            record: ModelRecord {
+                name: folder.name(),
+                version: folder
+                    .manifest()
+                    .map_or_else(|| "unknown".to_owned(), |manifest| manifest.version.clone()),
+                weights_hash: folder.weights_hash()?,
+            },
+            text: TextEmbedder::load(folder, description.text_tokens)?,
+            description,
+            transformer,
+            vae,
+            vocabulary,
+            arena: Arena::new(),
+            load_ms: 0,
+        })
+    }
+
+    /// Which weights are loaded.
+    pub const fn model(&self) -> &ModelRecord {
+        &self.record
+    }
+
+    /// Sizes, lengths and defaults of the model.
+    pub const fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The first step alone: text to scene, and what the model would get.
+    ///
+    /// **Errors**: [`Error::Prompt`] for an empty or oversized prompt.
+    pub fn parse(&self, prompt: &str, mode: PromptMode) -> Result<Parsed> {
+        let scene = parse::parse(prompt)?;
+        let mut notes: Vec<String> = scene.notes.iter().map(ToString::to_string).collect();
+        let expand = match mode {
+            PromptMode::Raw => false,
+            PromptMode::Expanded => true,
+            PromptMode::Auto => self.description.wants_vocabulary,
+        };
+        let (scene, model_prompt) = match &self.vocabulary {
+            Some(vocabulary) => {
+                let grounding = parse::ground(&scene, vocabulary, &self.text)?;
+                notes.extend(grounding.notes(&self.record.name));
+                let expanded = if expand {
+                    parse::expand(&scene, &grounding)
+                } else {
+                    prompt.to_owned()
+                };
+                (scene.with_grounding(grounding), expanded)
+            }
+            None => (scene, prompt.to_owned()),
+        };
+        Ok(Parsed {
+            scene,
+            model_prompt,
+            notes,
+        })
+    }
+
+    /// Makes the clips that `request` asks for.
+    ///
+    /// Stopping through `cancel` is not an error: the report says where, and lists the clips that were finished.
+    /// **Errors**: see [`Error`]; nothing half-written is left behind.
+    pub fn run(&self, request: &Request, observer: &mut dyn Observer, cancel: &CancelToken) -> Result<RunReport> {
+        let started = Instant::now();
+        request.validate()?;
+        let mut watch = Stopwatch::new(observer);
+
+        let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
+        let mut notes = parsed.notes;
+        let (given, plan, cond, uncond) = watch.stage(Stage::Map, |_| {
+            let source = request.extend.as_deref().map(probe_source).transpose()?;
+            let plan = Plan::new(request, &self.description, source)?;
+            let given = self.read_given(request, &plan, &mut notes)?;
+            let (cond, cut) = self.text.embed_context(&parsed.model_prompt)?;
+            if cut {
+                notes.push(format!(
+                    "the prompt is longer than {} tokens; its end was cut off",
+                    self.description.text_tokens
+                ));
+            }
+            let uncond = match plan.guidance_scale == 1.0 {
+                true => None,
+                false => Some(self.text.embed_context(&request.negative)?.0),
+            };
+            Ok((given, plan, cond, uncond))
+        })?;
+        notes.iter().for_each(|note| watch.observer().event(&Event::Note(note)));
+
+        let mut report = RunReport {
+            schema: RunReport::SCHEMA,
+            scene: serde_json::to_value(&parsed.scene).unwrap_or_default(),
+            notes,
+            clips: Vec::new(),
+            cancelled: None,
+            threads: kinora_kernels::threads(),
+            peak_memory_bytes: None,
+        };
+        let mut conditioning = Conditioning {
+            cond,
+            uncond,
+            prefix: None,
+        };
+        for variant in 0..request.variants {
+            let seed = request.seed.wrapping_add(u64::from(variant));
+            watch.observer().event(&Event::ClipStarted {
+                variant,
+                variants: request.variants,
+                seed,
+            });
+            let recipe = self.recipe(request, &plan, &given, &parsed.model_prompt, seed);
+            let path = variant_path(&request.output, variant, request.variants);
+            match self.make_clip(
+                request,
+                &plan,
+                &given,
+                &mut conditioning,
+                recipe,
+                &path,
+                &mut watch,
+                cancel,
+            ) {
+                Ok((recipe, outputs)) => {
+                    let load_ms = if variant == 0 { self.load_ms } else { 0 };
+                    let timings = Timings {
+                        load_ms,
+                        ..watch.take_timings(started)
+                    };
+                    report.clips.push(ClipReport {
+                        recipe,
+                        outputs,
+                        timings,
+                    });
+                }
+                Err(Error::Cancelled { step, of }) => {
+                    report.cancelled = Some(CancelRecord {
+                        clip: variant,
+                        stage: watch.current(),
+                        step,
+                        of,
+                        seed,
+                    });
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        report.peak_memory_bytes = memory::peak_bytes();
+        Ok(report)
+    }
+
+    /// One clip: each part is mapped, diffused and rendered; the end of a part is where the next one starts.
+    fn make_clip(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        given: &Given,
+        conditioning: &mut Conditioning,
+        mut recipe: Recipe,
+        path: &Path,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<(Recipe, Vec<crate::report::OutputRecord>)> {
+        if !request.overwrite && path.exists() {
+            return Err(Error::OutputExists { path: path.to_owned() });
+        }
+        let tail_frames = self.description.frames_of(self.description.overlap_latent_frames);
+        recipe.length.written_frames = plan.written_frames(given.source);
+        let destination = Destination {
+            path,
+            format: request.format,
+            metadata: metadata(&recipe)?,
+            poster: request.poster,
+            sheet: request.sheet,
+            expected_frames: recipe.length.written_frames,
+        };
+        let mut renderer = Renderer::create(plan, &destination, tail_frames)?;
+        if let (Some((_, fps)), Some(path)) = (given.source, &request.extend) {
+            renderer.copy_source(path, fps, &given.frames, cancel)?;
+        }
+        let generated = plan.size.generated;
+        let factor = self.vae.config().spatial_factor();
+        let [height, width] = [
+            generated.height_px as usize / factor,
+            generated.width_px as usize / factor,
+        ];
+        let schedule = Schedule::rectified_flow(plan.steps as usize, self.description.shift)?;
+
+        for (index, segment) in plan.segments.iter().enumerate() {
+            watch.observer().event(&Event::SegmentStarted {
+                segment: index,
+                segments: plan.segments.len(),
+            });
+            let given_frames = self.description.frames_of(segment.prefix_latent_frames);
+            if segment.prefix_latent_frames > 0 {
+                let frames = if index == 0 {
+                    given.frames.clone()
+                } else {
+                    renderer.tail()
+                };
+                let frames = &frames[frames.len().saturating_sub(given_frames)..];
+                let prefix = watch.stage(Stage::Map, |_| encode_frames(&self.vae, &self.arena, frames, generated))?;
+                conditioning.prefix = Some(prefix);
+            }
+            let settings = Settings {
+                grid: [segment.latent_frames, height, width],
+                seed: recipe.seed,
+                stream: Stream {
+                    variant: 0,
+                    part: index as u32,
+                },
+                schedule: schedule.clone(),
+                sampler: plan.sampler,
+                guidance_scale: plan.guidance_scale,
+            };
+            let latents = watch.stage(Stage::Diffuse, |observer| {
+                diffuse(
+                    &self.transformer,
+                    &self.vae,
+                    &self.arena,
+                    conditioning,
+                    &settings,
+                    observer,
+                    cancel,
+                )
+            })?;
+            conditioning.prefix = None;
+            self.arena.trim();
+            // The picture that a clip starts from is its first frame; other given frames are in the file already.
+            let not_new = if index == 0 && plan.task == Task::ImageToVideo {
+                0
+            } else {
+                given_frames
+            };
+            watch.stage(Stage::Render, |observer| {
+                renderer.push_latents(&self.vae, &latents, not_new, observer, cancel)
+            })?;
+        }
+        let finished = watch.stage_quietly(Stage::Render, || renderer.finish())?;
+        Ok((recipe, finished.outputs))
+    }
+
+    fn read_given(&self, request: &Request, plan: &Plan, notes: &mut Vec<String>) -> Result<Given> {
+        let size = plan.size.generated;
+        if let Some(path) = &request.image {
+            let (frame, image_notes) = first_frame(path, size)?;
+            notes.extend(image_notes);
+            return Ok(Given {
+                frames: vec![frame],
+                source: None,
+                sha256: Some(file_sha256(path)?),
+            });
+        }
+        if let Some(path) = &request.extend {
+            let most_frames = plan
+                .segments
+                .first()
+                .map_or(1, |s| self.description.frames_of(s.prefix_latent_frames));
+            let ClipTail { frames, source_frames } = clip_tail(path, plan.model_fps, most_frames, size)?;
+            let fps = probe_source(path)?.fps;
+            return Ok(Given {
+                frames,
+                source: Some((source_frames, fps)),
+                sha256: Some(file_sha256(path)?),
+            });
+        }
+        Ok(Given::default())
+    }
+
+    fn recipe(&self, request: &Request, plan: &Plan, given: &Given, model_prompt: &str, seed: u64) -> Recipe {
+        Recipe {
+            kinora: env!("CARGO_PKG_VERSION").to_owned(),
+            task: plan.task.name().to_owned(),
+            prompt: request.prompt.clone(),
+            model_prompt: model_prompt.to_owned(),
+            negative: request.negative.clone(),
+            model: self.record.clone(),
+            seed,
+            noise: "philox4x32-10 box-muller".to_owned(),
+            sampler: plan.sampler.name().to_owned(),
+            schedule: "rectified-flow".to_owned(),
+            shift: self.description.shift,
+            steps: plan.steps,
+            guidance_scale: plan.guidance_scale,
+            size: plan.size.clone(),
+            length: LengthRecord {
+                generated_frames: plan.generated_frames(&self.description),
+                segments: plan.segments.len(),
+                written_frames: 0,
+                fps: plan.fps.to_string(),
+                how: plan.length_how.clone(),
+            },
+            input_sha256: given.sha256.clone(),
+            kernels: kinora_kernels::Path::active().map_or_else(|_| "unknown".to_owned(), |path| path.to_string()),
+        }
+    }
+}
+
+/// What is written into the file beside its frames.
+fn metadata(recipe: &Recipe) -> Result<Vec<(String, String)>> {
+    let json = serde_json::to_string(recipe).map_err(|error| Error::UnsupportedModel {
+        model: recipe.model.name.clone(),
+        reason: format!("its record cannot be written: {error}"),
+    })?;
+    Ok(vec![
+        ("title".to_owned(), recipe.prompt.clone()),
+        ("encoder".to_owned(), format!("Kinora {}", recipe.kinora)),
+        (
+            "comment".to_owned(),
+            format!("made by {} {} from a prompt", recipe.model.name, recipe.model.version),
+        ),
+        (RECIPE_KEY.to_owned(), json),
+    ])
+}
+
+/// `clip.mp4` for a single clip; `clip-2.mp4` for the second of several.
+fn variant_path(output: &Path, variant: u32, variants: u32) -> PathBuf {
+    if variants == 1 {
+        return output.to_owned();
+    }
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match output.extension() {
+        Some(extension) => format!("{stem}-{}.{}", variant + 1, extension.to_string_lossy()),
+        None => format!("{stem}-{}", variant + 1),
+    };
+    output.with_file_name(name)
+}
+
+/// What made a file, if Kinora did.
+///
+/// **Errors**: [`Error::Input`] if the file cannot be read.
+pub fn read_recipe(path: &Path) -> Result<Option<Recipe>> {
+    let metadata = kinora_media::read_metadata(path).map_err(|source| Error::Input {
+        path: path.to_owned(),
+        source,
+    })?;
+    let json = metadata
+        .iter()
+        .find(|(key, _)| key == RECIPE_KEY)
+        .map(|(_, value)| value);
+    Ok(json.and_then(|json| serde_json::from_str(json).ok()))
+}
+
+/// The classes that this version can run, by component of `model_index.json`.
+const KNOWN_CLASSES: [(&str, &str); 3] = [
+    ("transformer", "WanTransformer3DModel"),
+    ("vae", "TAEHV"),
+    ("text_encoder", "BertModel"),
+];
+
+fn refuse_unknown_components(folder: &ModelFolder) -> Result<()> {
+    let refuse = |reason| {
+        Err(Error::UnsupportedModel {
+            model: folder.name(),
+            reason,
+        })
+    };
+    let index: serde_json::Value = match serde_json::from_str(&folder.index()?) {
+        Ok(index) => index,
+        Err(error) => return refuse(format!("model_index.json: {error}")),
+    };
+    for (component, known) in KNOWN_CLASSES {
+        match index[component][1].as_str() {
+            Some(class) if class == known => {}
+            Some(class) => return refuse(format!("its {component} is a {class}; this version runs {known}")),
+            None => return refuse(format!("model_index.json names no {component}; expected a {known}")),
+        }
+    }
+    Ok(())
+}
+
+fn load_vocabulary(folder: &ModelFolder) -> Result<Option<Vocabulary>> {
+    match (folder.concepts()?, folder.concept_vectors()?) {
+        (Some(concepts), Some(vectors)) => Ok(Some(crate::map::vocabulary(&concepts, &vectors)?)),
+        _ => Ok(None),
+    }
+}
+
+/// A thread that panicked is a defect; its message goes on to the caller's panic handler.
+fn joined<T>(result: std::thread::Result<T>) -> Result<T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_numbered_before_the_extension() {
+        assert_eq!(variant_path(Path::new("out/a.b.mp4"), 0, 1), Path::new("out/a.b.mp4"));
+        assert_eq!(variant_path(Path::new("out/a.b.mp4"), 1, 3), Path::new("out/a.b-2.mp4"));
+        assert_eq!(variant_path(Path::new("frames"), 0, 2), Path::new("frames-1"));
+    }
+}

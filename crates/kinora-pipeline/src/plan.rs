@@ -1,0 +1,406 @@
+//! From a request to what the model will be asked: sizes, frames, segments. A pure function of the request, the model's
+//! description and the input clip, so it can be shown before anything is computed, and tested without a model.
+
+use kinora_media::{Format, Fps};
+use kinora_sampling::Sampler;
+
+use crate::description::Description;
+use crate::report::SizeRecord;
+use crate::request::{Length, Request, Size};
+use crate::{Error, Result};
+
+/// What is made of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// A clip from words.
+    TextToVideo,
+    /// A picture from words.
+    TextToImage,
+    /// A clip from words that starts with a given picture.
+    ImageToVideo,
+    /// A clip that goes on where another one ends.
+    Extend,
+}
+
+impl Task {
+    /// The name in recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TextToVideo => "text-to-video",
+            Self::TextToImage => "text-to-image",
+            Self::ImageToVideo => "image-to-video",
+            Self::Extend => "extend",
+        }
+    }
+}
+
+/// One pass of the model: so many latent frames, of which the first ones are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Latent frames in all.
+    pub latent_frames: usize,
+    /// Latent frames at the start that are given (clean).
+    pub prefix_latent_frames: usize,
+}
+
+/// What is known of a clip that shall be continued.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SourceClip {
+    /// Its size.
+    pub size: Size,
+    /// Its frame rate.
+    pub fps: Fps,
+    /// Its frames at its own rate.
+    pub frames: usize,
+}
+
+/// Everything that is decided before the first number is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What is made.
+    pub task: Task,
+    /// Sizes.
+    pub size: SizeRecord,
+    /// Passes of the model, in order.
+    pub segments: Vec<Segment>,
+    /// New frames of the clip at the model's rate, after what is surplus has been cut off.
+    pub new_frames: usize,
+    /// The rate at which the model makes frames.
+    pub model_fps: Fps,
+    /// The rate at which the file plays.
+    pub fps: Fps,
+    /// How the length was reached, in words.
+    pub length_how: String,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance_scale: f32,
+    /// Update rule.
+    pub sampler: Sampler,
+}
+
+impl Plan {
+    /// Plans `request` for a model.
+    ///
+    /// **Errors**: [`Error::Invalid`] if the request is out of range.
+    pub fn new(request: &Request, model: &Description, source: Option<SourceClip>) -> Result<Self> {
+        request.validate()?;
+        let task = match (&source, &request.image, request.length) {
+            (Some(_), _, _) => Task::Extend,
+            (None, Some(_), _) => Task::ImageToVideo,
+            (None, None, Length::Frames(1)) => Task::TextToImage,
+            (None, None, _) => Task::TextToVideo,
+        };
+        let wanted = wanted_frames(request, model)?;
+        if task == Task::TextToImage && is_moving(request.format) {
+            return Err(Error::Invalid {
+                what: "format",
+                got: request.format.name().to_owned(),
+                reason: "one frame is a still image".into(),
+                hint: "write it as .png, or ask for 5 frames or more".into(),
+            });
+        }
+        if wanted > 1 && !is_moving(request.format) {
+            return Err(Error::Invalid {
+                what: "format",
+                got: request.format.name().to_owned(),
+                reason: "a still image holds one frame".into(),
+                hint: "add --frames 1, or write .mp4".into(),
+            });
+        }
+        let first_prefix = match task {
+            Task::TextToVideo | Task::TextToImage => 0,
+            Task::ImageToVideo => 1,
+            Task::Extend => source_prefix(source, model),
+        };
+        let new_from_first = |segment: &Segment| {
+            // The picture that was given is part of the clip; the frames of a clip that is continued are not new.
+            let given = if task == Task::Extend {
+                model.frames_of(segment.prefix_latent_frames)
+            } else {
+                0
+            };
+            model.frames_of(segment.latent_frames) - given
+        };
+        let segments = segments_for(wanted, first_prefix, model, new_from_first);
+        let generated: usize = new_frames_of(&segments, model, new_from_first);
+        let size = plan_size(request.size.or(source.map(|s| s.size)), model);
+        let fps = request.fps.or(source.map(|s| s.fps)).unwrap_or(model.fps);
+        Ok(Self {
+            task,
+            size,
+            length_how: describe_length(wanted, generated, segments.len(), model, fps),
+            segments,
+            new_frames: wanted,
+            model_fps: model.fps,
+            fps,
+            steps: request.steps.unwrap_or(model.default_steps),
+            guidance_scale: request.guidance_scale.unwrap_or(model.default_guidance_scale),
+            sampler: request.sampler.unwrap_or(model.default_sampler),
+        })
+    }
+
+    /// Frames that the file will have, given how many the clip that is continued really has.
+    pub fn written_frames(&self, source: Option<(usize, Fps)>) -> usize {
+        // Each rate change fills the time of the last frame; see `Interpolator::finish`.
+        let resampled = |frames: usize, from: Fps| {
+            let (num, den) = (
+                u64::from(self.fps.num) * u64::from(from.den),
+                u64::from(self.fps.den) * u64::from(from.num),
+            );
+            (frames as u64 * num).div_ceil(den) as usize
+        };
+        match source {
+            None => resampled(self.new_frames, self.model_fps),
+            // The last old frame is where the new ones are interpolated from; it is counted on the old side.
+            Some((frames, fps)) => resampled(frames, fps) + resampled(self.new_frames + 1, self.model_fps) - 1,
+        }
+    }
+
+    /// Frames that the model computes for this plan, surplus included.
+    pub fn generated_frames(&self, model: &Description) -> usize {
+        self.segments.iter().map(|s| model.frames_of(s.latent_frames)).sum()
+    }
+}
+
+/// Latent frames that a clip to continue is long enough for: the overlap, or its last frame alone.
+fn source_prefix(source: Option<SourceClip>, model: &Description) -> usize {
+    let seconds = source.map_or(0.0, |source| source.frames as f64 / source.fps.as_f64());
+    match seconds * model.fps.as_f64() >= model.frames_of(model.overlap_latent_frames) as f64 {
+        true => model.overlap_latent_frames,
+        false => 1,
+    }
+}
+
+/// Whether a format holds more than one frame.
+const fn is_moving(format: Format) -> bool {
+    !matches!(format, Format::Png)
+}
+
+fn wanted_frames(request: &Request, model: &Description) -> Result<usize> {
+    let most = (Request::MAX_SECONDS * model.fps.as_f64()).round() as usize;
+    let frames = match request.length {
+        Length::Default => model.default_frames,
+        Length::Frames(frames) => frames as usize,
+        Length::Seconds(seconds) => ((seconds * model.fps.as_f64()).round() as usize).max(2),
+    };
+    if frames > most {
+        return Err(Error::Invalid {
+            what: "frames",
+            got: frames.to_string(),
+            reason: "longer than one run makes".into(),
+            hint: format!(
+                "at most {most} frames ({} seconds); continue the clip with --extend",
+                Request::MAX_SECONDS
+            ),
+        });
+    }
+    Ok(frames)
+}
+
+/// As few passes as reach `wanted` frames; every pass after the first starts from the end of the one before.
+fn segments_for(
+    wanted: usize,
+    first_prefix: usize,
+    model: &Description,
+    new_from_first: impl Fn(&Segment) -> usize,
+) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut made = 0;
+    while made < wanted {
+        let prefix = if segments.is_empty() {
+            first_prefix
+        } else {
+            model.overlap_latent_frames
+        };
+        let new_of = |latent_frames| {
+            let segment = Segment {
+                latent_frames,
+                prefix_latent_frames: prefix,
+            };
+            if segments.is_empty() {
+                new_from_first(&segment)
+            } else {
+                new_from_overlap(&segment, model)
+            }
+        };
+        let latent_frames = (prefix + 1..model.max_latent_frames)
+            .find(|&latent_frames| made + new_of(latent_frames) >= wanted)
+            .unwrap_or(model.max_latent_frames);
+        // A prefix alone (an image of one frame) still needs a pass of its own if nothing is new in it.
+        let latent_frames = if prefix == 0 && wanted == 1 { 1 } else { latent_frames };
+        made += new_of(latent_frames);
+        segments.push(Segment {
+            latent_frames,
+            prefix_latent_frames: prefix,
+        });
+    }
+    segments
+}
+
+fn new_from_overlap(segment: &Segment, model: &Description) -> usize {
+    model.frames_of(segment.latent_frames) - model.frames_of(segment.prefix_latent_frames)
+}
+
+fn new_frames_of(segments: &[Segment], model: &Description, new_from_first: impl Fn(&Segment) -> usize) -> usize {
+    let first = segments.first().map_or(0, &new_from_first);
+    first
+        + segments
+            .iter()
+            .skip(1)
+            .map(|segment| new_from_overlap(segment, model))
+            .sum::<usize>()
+}
+
+/// The native size whose shape is nearest; anything else is scaled and cropped from it.
+fn plan_size(wanted: Option<Size>, model: &Description) -> SizeRecord {
+    let preferred = model.sizes[0];
+    let written = wanted.unwrap_or(preferred);
+    let distance = |size: &Size| (size.aspect() / written.aspect()).ln().abs();
+    let generated = model
+        .sizes
+        .iter()
+        .copied()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        .unwrap_or(preferred);
+    let how = if generated == written {
+        "native size".to_owned()
+    } else {
+        let scale = (f64::from(written.width_px) / f64::from(generated.width_px))
+            .max(f64::from(written.height_px) / f64::from(generated.height_px));
+        let covered = (
+            f64::from(generated.width_px) * scale,
+            f64::from(generated.height_px) * scale,
+        );
+        let lost = 1.0 - f64::from(written.width_px) * f64::from(written.height_px) / (covered.0 * covered.1);
+        match lost > 0.001 {
+            true => format!(
+                "made at {generated}, scaled by {scale:.3}, {:.0} % cropped at the edges",
+                lost * 100.0
+            ),
+            false => format!("made at {generated}, scaled by {scale:.3}"),
+        }
+    };
+    SizeRecord {
+        generated,
+        written,
+        how,
+    }
+}
+
+fn describe_length(wanted: usize, generated: usize, segments: usize, model: &Description, fps: Fps) -> String {
+    let mut parts = vec![format!("{wanted} frames at {} a second", model.fps)];
+    if segments > 1 {
+        parts.push(format!("in {segments} parts, each continuing the one before"));
+    }
+    if generated > wanted {
+        parts.push(format!("{} surplus frames cut off", generated - wanted));
+    }
+    if fps != model.fps {
+        parts.push(format!("interpolated to {fps} a second"));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(change: impl FnOnce(&mut Request), source: Option<SourceClip>) -> Result<Plan> {
+        let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
+        change(&mut request);
+        Plan::new(&request, &Description::toybox(), source)
+    }
+
+    fn latents(plan: &Plan) -> Vec<(usize, usize)> {
+        plan.segments
+            .iter()
+            .map(|s| (s.latent_frames, s.prefix_latent_frames))
+            .collect()
+    }
+
+    #[test]
+    fn defaults_are_the_models_own() {
+        let plan = plan(|_| (), None).unwrap();
+        assert_eq!(
+            (plan.task, latents(&plan), plan.new_frames),
+            (Task::TextToVideo, vec![(9, 0)], 33)
+        );
+        assert_eq!(
+            (plan.size.written.to_string(), plan.size.how.as_str()),
+            ("512x288".into(), "native size")
+        );
+    }
+
+    #[test]
+    fn lengths_become_the_fewest_passes_that_reach_them() {
+        for (frames, expected) in [
+            (2, vec![(2, 0)]),
+            (5, vec![(2, 0)]),
+            (6, vec![(3, 0)]),
+            (33, vec![(9, 0)]),
+            (34, vec![(9, 0), (4, 3)]),
+            (57, vec![(9, 0), (9, 3)]),
+            (60, vec![(9, 0), (9, 3), (4, 3)]),
+        ] {
+            let plan = plan(|r| r.length = Length::Frames(frames), None).unwrap();
+            assert_eq!(latents(&plan), expected, "{frames} frames");
+        }
+        assert_eq!(
+            plan(|r| r.length = Length::Seconds(10.0), None).unwrap().new_frames,
+            120
+        );
+        assert!(plan(|r| r.length = Length::Frames(100_000), None).is_err());
+    }
+
+    #[test]
+    fn a_still_is_one_latent_frame_and_wants_a_still_format() {
+        let plan_still = plan(|r| (r.length, r.format) = (Length::Frames(1), Format::Png), None).unwrap();
+        assert_eq!(
+            (plan_still.task, latents(&plan_still)),
+            (Task::TextToImage, vec![(1, 0)])
+        );
+        assert!(plan(|r| r.length = Length::Frames(1), None).is_err());
+        assert!(plan(|r| r.format = Format::Png, None).is_err());
+    }
+
+    #[test]
+    fn a_picture_is_the_first_frame_and_a_clip_is_continued_by_new_frames_only() {
+        let from_image = plan(|r| r.image = Some("a.png".into()), None).unwrap();
+        assert_eq!(
+            (from_image.task, latents(&from_image)),
+            (Task::ImageToVideo, vec![(9, 1)])
+        );
+        let source = SourceClip {
+            size: Size {
+                width_px: 640,
+                height_px: 360,
+            },
+            fps: Fps::new(30, 1).unwrap(),
+            frames: 90,
+        };
+        let longer = plan(|r| r.length = Length::Seconds(2.0), Some(source)).unwrap();
+        assert_eq!(
+            (longer.task, latents(&longer), longer.new_frames),
+            (Task::Extend, vec![(9, 3)], 24)
+        );
+        assert_eq!(
+            (longer.size.written.to_string(), longer.fps.to_string()),
+            ("640x360".into(), "30".into())
+        );
+    }
+
+    #[test]
+    fn other_sizes_come_from_the_native_size_of_the_nearest_shape() {
+        for (text, generated, cropped) in [
+            ("1920x1080", "512x288", false),
+            ("720x1280", "288x512", false),
+            ("800x600", "384x384", true),
+            ("1280x544", "512x288", true),
+        ] {
+            let plan = plan(|r| r.size = Some(text.parse().unwrap()), None).unwrap();
+            assert_eq!(plan.size.generated.to_string(), generated, "{text}");
+            assert_eq!(plan.size.how.contains("cropped"), cropped, "{text}: {}", plan.size.how);
+        }
+    }
+}

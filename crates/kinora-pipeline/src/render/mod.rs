@@ -1,0 +1,192 @@
+//! **render**: from latents to a file. Frames are decoded, finished and written one at a time, so memory does not grow
+//! with the length of the clip.
+//!
+//! decode → interpolate to the asked rate → scale to the asked size → write. Marks and credentials have their door
+//! between scaling and writing, and between writing and renaming (see [`kinora_media::ClipWriter`]).
+
+mod output;
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use kinora_media::{ClipReader, Fit, Fps, Frame, Interpolator, Limits, fit};
+use kinora_models::taehv::Taehv;
+use kinora_tensor::Tensor;
+
+use output::Writers;
+pub(crate) use output::{Destination, Finished};
+
+use crate::plan::Plan;
+use crate::progress::{CancelToken, Event, Observer, Stage};
+use crate::request::Size;
+use crate::{Error, Result};
+
+/// Turns the latents of one clip into its files, part by part.
+pub(crate) struct Renderer {
+    writers: Writers,
+    interpolator: Interpolator,
+    /// Size of the file.
+    size: Size,
+    /// Rate of the file.
+    fps: Fps,
+    /// New frames still to come at the model's rate; what the model makes beyond is surplus.
+    wanted: usize,
+    /// The last frames as the model made them, for the next part.
+    tail: VecDeque<Frame>,
+    tail_frames: usize,
+    /// The interpolator's first output repeats the last frame of the clip that is continued.
+    skip_first_output: bool,
+}
+
+impl Renderer {
+    /// Opens the files of one clip.
+    ///
+    /// **Errors**: [`Error::Output`] if they cannot be written.
+    pub(crate) fn create(plan: &Plan, destination: &Destination<'_>, tail_frames: usize) -> Result<Self> {
+        Ok(Self {
+            writers: Writers::create(plan, destination)?,
+            interpolator: Interpolator::new(plan.model_fps, plan.fps),
+            size: plan.size.written,
+            fps: plan.fps,
+            wanted: plan.new_frames,
+            tail: VecDeque::with_capacity(tail_frames),
+            tail_frames,
+            skip_first_output: false,
+        })
+    }
+
+    /// Copies the clip that is continued, at the size and rate of the file, and remembers where it ends.
+    pub(crate) fn copy_source(
+        &mut self,
+        path: &Path,
+        source_fps: Fps,
+        tail: &[Frame],
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let refuse = |source| Error::Input {
+            path: path.to_owned(),
+            source,
+        };
+        let reader = ClipReader::open(path, &Limits::default()).map_err(refuse)?;
+        let mut resampler = Interpolator::new(source_fps, self.fps);
+        for frame in reader {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled { step: 0, of: 0 });
+            }
+            for frame in resampler.push(frame.map_err(refuse)?).map_err(Error::Media)? {
+                self.write(&frame)?;
+            }
+        }
+        for frame in resampler.finish() {
+            self.write(&frame)?;
+        }
+        if let Some(last) = tail.last() {
+            // The first new frame is interpolated from the last old one, which is in the file already.
+            self.interpolator.push(last.clone()).map_err(Error::Media)?;
+            self.skip_first_output = true;
+        }
+        Ok(())
+    }
+
+    /// Decodes the latents of one part and writes its new frames.
+    ///
+    /// **Shapes**: `latents [1, C, F, h, w]`; the first `given_frames` decoded frames are not new.
+    pub(crate) fn push_latents(
+        &mut self,
+        vae: &Taehv,
+        latents: &Tensor,
+        given_frames: usize,
+        observer: &mut dyn Observer,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let [_, _, latent_frames, ..] = latents.dims_of::<5>("render", "[1, C, F, h, w]")?;
+        let of = vae.frames_of(latent_frames);
+        observer.event(&Event::StageStarted {
+            stage: Stage::Render,
+            units: of,
+        });
+        let mut decoder = vae.decoder();
+        let mut done = 0;
+        for index in 0..latent_frames {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled { step: done, of });
+            }
+            let mut frames = Vec::new();
+            decoder.push(latents, index, &mut |frame| {
+                frames.push(frame);
+                Ok(())
+            })?;
+            for tensor in frames {
+                let frame = tensor_to_frame(&tensor)?;
+                if done >= given_frames {
+                    self.push_new(frame.clone())?;
+                }
+                self.remember(frame);
+                done += 1;
+                observer.event(&Event::Progress {
+                    stage: Stage::Render,
+                    done,
+                    of,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The last frames as the model made them, in playing order.
+    pub(crate) fn tail(&self) -> Vec<Frame> {
+        self.tail.iter().cloned().collect()
+    }
+
+    /// Writes what is held back and gives the files their names.
+    pub(crate) fn finish(mut self) -> Result<Finished> {
+        for frame in std::mem::replace(&mut self.interpolator, Interpolator::new(self.fps, self.fps)).finish() {
+            self.write(&frame)?;
+        }
+        self.writers.finish()
+    }
+
+    fn push_new(&mut self, frame: Frame) -> Result<()> {
+        if self.wanted == 0 {
+            return Ok(());
+        }
+        self.wanted -= 1;
+        for frame in self.interpolator.push(frame).map_err(Error::Media)? {
+            if std::mem::take(&mut self.skip_first_output) {
+                continue;
+            }
+            self.write(&frame)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<()> {
+        let Size { width_px, height_px } = self.size;
+        if (frame.width_px, frame.height_px) == (width_px, height_px) {
+            return self.writers.push(frame);
+        }
+        let scaled = fit(frame, width_px, height_px, Fit::Cover).map_err(Error::Media)?;
+        self.writers.push(&scaled)
+    }
+
+    fn remember(&mut self, frame: Frame) {
+        if self.tail_frames == 0 {
+            return;
+        }
+        if self.tail.len() == self.tail_frames {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(frame);
+    }
+}
+
+/// `[H, W, 3]` in 0..1 → bytes, rounded to the nearest.
+fn tensor_to_frame(tensor: &Tensor) -> Result<Frame> {
+    let [height, width, _] = tensor.dims_of("tensor_to_frame", "[H, W, 3]")?;
+    let rgb = tensor
+        .as_slice()
+        .iter()
+        .map(|v| (v.clamp(0.0, 1.0) * 255.0).round() as u8)
+        .collect();
+    Frame::new(width as u32, height as u32, rgb).map_err(Error::Media)
+}

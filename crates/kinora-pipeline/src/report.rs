@@ -1,0 +1,169 @@
+//! What a run writes down: the recipe that repeats it, and the report of how it went.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::request::Size;
+
+/// Everything that decides the bytes of a clip. It is stored in the file itself, so it holds nothing that changes from
+/// run to run (no times, no paths).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Version of Kinora.
+    pub kinora: String,
+    /// What was made: `text-to-video`, `text-to-image`, `image-to-video`, `extend`.
+    pub task: String,
+    /// The prompt as typed.
+    pub prompt: String,
+    /// The prompt as the model got it.
+    pub model_prompt: String,
+    /// The negative prompt.
+    pub negative: String,
+    /// The model and its weights.
+    pub model: ModelRecord,
+    /// Seed of this clip.
+    pub seed: u64,
+    /// The generator of the starting noise.
+    pub noise: String,
+    /// The update rule.
+    pub sampler: String,
+    /// The list of sigmas, by name.
+    pub schedule: String,
+    /// Its shift.
+    pub shift: f64,
+    /// Denoising steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance_scale: f32,
+    /// Size and how it was reached.
+    pub size: SizeRecord,
+    /// Length and how it was reached.
+    pub length: LengthRecord,
+    /// SHA-256 of the picture or clip that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_sha256: Option<String>,
+    /// The instruction set that computed it; another one may round differently.
+    pub kernels: String,
+}
+
+/// Which weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Short hash over all of its files.
+    pub weights_hash: String,
+}
+
+/// The size of a clip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeRecord {
+    /// What the model made.
+    pub generated: Size,
+    /// What was written.
+    pub written: Size,
+    /// How one became the other, in words.
+    pub how: String,
+}
+
+/// The length of a clip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LengthRecord {
+    /// Frames that the model made for this clip, at its own rate.
+    pub generated_frames: usize,
+    /// Parts that it was made in.
+    pub segments: usize,
+    /// Frames in the file.
+    pub written_frames: usize,
+    /// Frame rate of the file.
+    pub fps: String,
+    /// How one became the other, in words.
+    pub how: String,
+}
+
+/// One file that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputRecord {
+    /// Where it is.
+    pub path: PathBuf,
+    /// `clip`, `poster` or `sheet`.
+    pub role: String,
+    /// Its format.
+    pub format: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content; empty for a folder.
+    pub sha256: String,
+}
+
+/// Wall-clock times of one clip.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Loading and checking the model (0 from the second clip on).
+    pub load_ms: u64,
+    /// Text to scene.
+    pub parse_ms: u64,
+    /// Scene to conditioning.
+    pub map_ms: u64,
+    /// Noise to latents.
+    pub diffuse_ms: u64,
+    /// Latents to a file.
+    pub render_ms: u64,
+    /// All of it.
+    pub total_ms: u64,
+}
+
+/// How one clip came about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClipReport {
+    /// What repeats it.
+    pub recipe: Recipe,
+    /// The files.
+    pub outputs: Vec<OutputRecord>,
+    /// The times.
+    pub timings: Timings,
+}
+
+/// Where a run was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRecord {
+    /// The clip that is missing, counted from 0.
+    pub clip: u32,
+    /// Its seed: with it, the same request makes the clip that was stopped.
+    pub seed: u64,
+    /// The stage.
+    pub stage: crate::Stage,
+    /// Units of the stage that were done.
+    pub step: usize,
+    /// Units of the stage.
+    pub of: usize,
+}
+
+/// How a whole run went; `--json` prints this.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of this record.
+    pub schema: u32,
+    /// What the parser understood.
+    pub scene: serde_json::Value,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// One entry a variant.
+    pub clips: Vec<ClipReport>,
+    /// Where the run was stopped, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<CancelRecord>,
+    /// Threads that computed.
+    pub threads: usize,
+    /// The most memory that the process has had, if the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl RunReport {
+    /// The version of the record that this code writes.
+    pub const SCHEMA: u32 = 1;
+}
