@@ -15,7 +15,8 @@ KEPT = (
     # The way of the timestep to the modulation of all blocks.
     "condition_embedder.time_embedder.",
     "condition_embedder.time_proj.",
-    # Where MiniLM's few very large activations ([CLS], [SEP]) come from and go.
+    # Where MiniLM's few very large activations ([CLS], [SEP]) come from: the worst error of five prompts is 0.09 with
+    # them, 0.31 without.
     "encoder.layer.2.output.dense.",
     "encoder.layer.3.output.dense.",
 )
