@@ -97,9 +97,9 @@ impl ModelFolder {
         self.text(INDEX)
     }
 
-    /// The text of a component's configuration: `config.json` or `scheduler_config.json` in its folder.
+    /// The text of a component's configuration: `config.json`, or `<component>_config.json`, in its folder.
     pub fn config(&self, component: &str) -> Result<String> {
-        let scheduler = format!("{component}/scheduler_config.json");
+        let named = format!("{component}/{component}_config.json");
         if self.has(&scheduler) {
             self.text(&scheduler)
         } else {

@@ -153,7 +153,7 @@ mod tests {
             move |name: &str| match name {
                 "KINORA_MODELS" => Some(models.into()),
                 "XDG_DATA_HOME" => Some(xdg.into()),
-                _ => Some("/home/u".into()),
+                _ => Some("/u".into()),
             }
         };
         let text = |dirs: Vec<PathBuf>| {
@@ -164,10 +164,7 @@ mod tests {
         };
         let dirs = search_dirs(&["/extra".into()], env("/a:/b", "/data"));
         assert_eq!(text(dirs), "/extra /a /b /data/kinora/models");
-        assert_eq!(
-            text(search_dirs(&[], env("", ""))),
-            "/home/u/.local/share/kinora/models"
-        );
+        assert_eq!(text(search_dirs(&[], env("", ""))), "/u/.local/share/kinora/models");
         assert!(search_dirs(&[], |_| None).is_empty());
     }
 
