@@ -2,13 +2,16 @@
 //!
 //! `cargo bench -p kinora-kernels [-- FILTER]`; `KINORA_BENCH_ROUNDS=n` sets the rounds (default 7). The paths of an
 //! operation run in turn within each round, so that a busy moment of the machine hits all of them; medians count.
+//! Beside the wall clock's median stands the rate for the processor time that was really used (Linux), which other load
+//! does not lower; the share of the peak compares that with a probe that ran in the same rounds.
+//! Only the active path is timed unless `KINORA_BENCH_PATHS=all`.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
 use kinora_kernels::{
-    Activation, Conv2d, KeyMask, Linear, Path, PerToken, attention, conv2d, layer_norm_modulate, linear, peak_f32,
+    Activation, Conv2d, KeyMask, Linear, Path, PerToken, attention, conv2d, layer_norm_modulate, linear, probe_f32,
     rms_norm_rope, set_threads, threads,
 };
 use kinora_tensor::{Arena, Tensor};
@@ -19,9 +22,33 @@ type Run<'a> = Box<dyn FnMut() -> kinora_kernels::Result<Tensor> + 'a>;
 struct Bench {
     filter: String,
     rounds: usize,
-    /// (path, f32 GFLOP/s)
-    peaks: Vec<(Path, f64)>,
+    paths: Vec<Path>,
     arena: Arena,
+}
+
+#[derive(Clone, Default)]
+struct Times {
+    /// Seconds of each round.
+    wall: Vec<f64>,
+    /// Processor seconds of all rounds and threads.
+    cpu: f64,
+    probe_work: f64,
+    probe_cpu: f64,
+}
+
+/// Processor time of all threads of this process so far; the wall's where the system does not tell.
+fn cpu_seconds() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    };
+    let used: f64 = tasks.filter_map(|t| nanoseconds(t.path())).sum();
+    if used > 0.0 {
+        return used / 1e9;
+    }
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * threads() as f64
 }
 
 fn main() -> Outcome<()> {
@@ -36,21 +63,24 @@ fn main() -> Outcome<()> {
     if let Some(count) = std::env::var("KINORA_BENCH_THREADS").ok().and_then(|v| v.parse().ok()) {
         set_threads(count)?;
     }
-    let mut peaks = Vec::new();
-    for path in Path::available().into_iter().filter(|p| *p != Path::Reference) {
-        peaks.push((path, path.with(peak_f32)??));
-    }
+    let all = std::env::var("KINORA_BENCH_PATHS").is_ok_and(|v| v == "all");
+    let active = Path::active()?;
+    let paths: Vec<_> = Path::available();
+    let paths = paths
+        .into_iter()
+        .filter(|p| *p == active || all && *p != Path::Reference)
+        .collect();
     println!("threads {}", threads());
-    for (path, peak) in &peaks {
-        println!("peak f32 {path}: {peak:.0} GFLOP/s");
-    }
     let bench = Bench {
         filter,
         rounds,
-        peaks,
+        paths,
         arena: Arena::new(),
     };
-    println!("{:40} {:10} {:>9} {:>9} {:>6}", "op", "path", "ms", "G/s", "peak");
+    println!(
+        "{:40} {:10} {:>9} {:>9} {:>9} {:>6}",
+        "op", "path", "ms", "G/s", "G/cpu-s", "peak"
+    );
     bench.linears()?;
     bench.attentions()?;
     bench.convolutions()?;
@@ -72,29 +102,36 @@ impl Bench {
         if !name.contains(&self.filter) {
             return Ok(());
         }
-        let mut seconds = vec![Vec::new(); self.peaks.len()];
+        let mut results = vec![Times::default(); self.paths.len()];
         for round in 0..=self.rounds {
-            for ((path, _), seconds) in self.peaks.iter().zip(&mut seconds) {
-                let start = Instant::now();
+            for (path, times) in self.paths.iter().zip(&mut results) {
+                let (cpu, start) = (cpu_seconds(), Instant::now());
                 black_box(path.with(&mut run)??);
+                let (wall, used) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
                 if round > 0 {
-                    seconds.push(start.elapsed().as_secs_f64());
+                    times.wall.push(wall);
+                    times.cpu += used;
+                    let cpu = cpu_seconds();
+                    times.probe_work += path.with(|| probe_f32(1_000_000))?? / 1e9;
+                    times.probe_cpu += cpu_seconds() - cpu;
                 }
             }
         }
-        for ((path, peak), mut seconds) in self.peaks.iter().zip(seconds) {
-            seconds.sort_by(f64::total_cmp);
-            let median = seconds[seconds.len() / 2];
+        for (path, mut times) in self.paths.iter().zip(results) {
+            times.wall.sort_by(f64::total_cmp);
+            let median = times.wall[times.wall.len() / 2];
+            let rate = work * self.rounds as f64 / times.cpu * threads() as f64;
+            let peak = times.probe_work / times.probe_cpu * threads() as f64;
             let share = if of_peak {
-                format!("{:5.0}%", 100.0 * work / median / peak)
+                format!("{:5.0}%", 100.0 * rate / peak)
             } else {
                 String::new()
             };
+            let path = path.name();
             println!(
-                "{name:40} {path:10} {:9.2} {:9.1} {share}",
+                "{name:40} {path:10} {:9.2} {:9.1} {rate:9.1} {share}",
                 median * 1e3,
-                work / median,
-                path = path.name()
+                work / median
             );
         }
         Ok(())

@@ -48,6 +48,6 @@ pub use elementwise::{
 pub use error::{Error, Result};
 pub use linear::{Linear, linear, linear_gated_residual, linear_residual};
 pub use path::Path;
-pub use peak::peak_f32;
+pub use peak::{peak_f32, probe_f32};
 pub use per_token::PerToken;
 pub use threads::{set_threads, threads};

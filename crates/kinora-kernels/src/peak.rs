@@ -16,43 +16,42 @@ const CHAINS: usize = 10;
 ///
 /// **Errors**: those of [`Path::active`].
 pub fn peak_f32() -> Result<f64> {
-    let path = Path::active()?;
-    let per_call = |steps: usize| steps as f64 * flops(path);
-    Ok(best_rate(per_call, move |steps| {
-        #[cfg(target_arch = "x86_64")]
-        match path {
-            // SAFETY: `Path::active` gives none that this processor lacks.
-            Path::Avx512 => return unsafe { x86::avx512(steps) },
-            // SAFETY: as above.
-            Path::Avx2 => return unsafe { x86::avx2(steps) },
-            _ => {}
-        }
-        portable(path, steps)
-    }))
-}
-
-fn flops(path: Path) -> f64 {
-    let width = match path {
-        Path::Avx512 => 16,
-        Path::Avx2 => 8,
-        _ => 4,
-    };
-    (2 * CHAINS * width) as f64
-}
-
-/// Best of several tries of `work(steps)` on all threads at once, in billions of `operations(steps)` per second.
-pub(crate) fn best_rate(operations: impl Fn(usize) -> f64, work: impl Fn(usize) -> f32 + Sync + Send) -> f64 {
-    const STEPS: usize = 4_000_000;
-    let workers = threads();
     let mut best = 0.0f64;
     for _ in 0..5 {
         let start = Instant::now();
-        for_each((0..workers).collect(), |_: usize| {
-            black_box(work(black_box(STEPS)));
-        });
-        best = best.max(operations(STEPS) * workers as f64 / start.elapsed().as_secs_f64() / 1e9);
+        let operations = probe_f32(4_000_000)?;
+        best = best.max(operations / start.elapsed().as_secs_f64() / 1e9);
     }
-    best
+    Ok(best)
+}
+
+/// Runs `steps` rounds of independent multiply-adds on every thread and gives the number of operations done, for
+/// callers that have a better clock than the wall's.
+///
+/// **Errors**: those of [`Path::active`].
+pub fn probe_f32(steps: usize) -> Result<f64> {
+    let path = Path::active()?;
+    for_each((0..threads()).collect(), |_: usize| {
+        black_box(run(path, black_box(steps)));
+    });
+    let width = match path {
+        Path::Avx512 => 16,
+        Path::Avx2 => 8,
+        Path::Portable | Path::Reference => 4,
+    };
+    Ok((steps * 2 * CHAINS * width * threads()) as f64)
+}
+
+fn run(path: Path, steps: usize) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    match path {
+        // SAFETY: `Path::active` gives none that this processor lacks.
+        Path::Avx512 => return unsafe { x86::avx512(steps) },
+        // SAFETY: as above.
+        Path::Avx2 => return unsafe { x86::avx2(steps) },
+        Path::Portable | Path::Reference => {}
+    }
+    portable(path, steps)
 }
 
 #[inline(always)]
