@@ -5,8 +5,8 @@
 //! disk, so memory does not grow with the clip; the file appears under its name only when it is whole; the same frames give
 //! the same bytes. **Reading** is [`ClipReader`] for clips and [`read_image`] for stills, both made for hostile input: limits
 //! are checked before anything is decoded, and third-party decoders cannot take the program down. [`read_metadata`] and
-//! [`probe`] look into a file without decoding. Around them:
-//! [`ContactSheet`], [`psnr`] and [`ssim`].
+//! [`probe`] look into a file without decoding. Around them: [`resize()`] and [`fit()`], [`Interpolator`],
+//! [`PosterPicker`], [`ContactSheet`], [`psnr`] and [`ssim`].
 //!
 //! **A door for provenance**: a watermark changes each [`Frame`] before [`ClipWriter::push`], and a signer rewrites the whole
 //! file at [`SealedClip::path`] between [`ClipWriter::seal`] and [`SealedClip::publish`].
@@ -45,11 +45,15 @@ mod frame;
 mod gif;
 mod h264;
 mod image;
+mod interpolate;
 mod metadata;
 mod metrics;
 mod mp4;
 mod png;
+mod poster;
 mod reader;
+mod resize;
+mod sheet;
 mod sniff;
 mod temp;
 mod vp8;
@@ -63,7 +67,11 @@ pub use format::{Format, Quality};
 pub use fps::Fps;
 pub use frame::{Frame, MAX_SIDE_PX};
 pub use image::{ReadImage, read_image, write_image};
+pub use interpolate::Interpolator;
 pub use metadata::read_metadata;
 pub use metrics::{psnr, ssim};
+pub use poster::{PosterPicker, thumbnail};
 pub use reader::{ClipInfo, ClipReader, Limits, probe};
+pub use resize::{Fit, fit, resize};
+pub use sheet::ContactSheet;
 pub use writer::{ClipWriter, SealedClip, WriteOptions, WrittenClip};

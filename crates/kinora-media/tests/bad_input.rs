@@ -68,8 +68,8 @@ fn truncated_files_end_in_errors() {
             // A still is refused as a clip and the other way round; the first frame of a cut animation may be whole.
             let animation = name.ends_with("webp") || name.ends_with("gif");
             let lost = clip.is_err() && (still.is_err() || animation);
-            // The last bytes of a WebP are metadata, the last of a PNG its end mark.
-            let tail = cut + 900 > whole.len() && (name.ends_with("webp") || name.ends_with("png"));
+            // The end mark of a PNG holds nothing.
+            let tail = cut + 12 >= whole.len() && name.ends_with("png");
             assert!(
                 lost || tail,
                 "{name} cut at {cut} of {}: {clip:?} {still:?}",
@@ -85,7 +85,7 @@ fn flipped_bits_never_panic() {
     let mut random = Random(7);
     for (name, whole) in samples(dir.path()) {
         let path = dir.path().join(&name);
-        for round in 0..120 {
+        for round in 0..60 {
             let mut bytes = whole.clone();
             // Headers are where damage hurts: half of the rounds stay within the first kilobyte.
             let span = if round % 2 == 0 {

@@ -9,15 +9,24 @@ use kinora_media::{
 };
 use std::collections::BTreeSet;
 
-/// Format, size, lowest PSNR in dB, lowest SSIM, codec, file type.
+/// Format, size, lowest PSNR of the luma in dB (hard colour edges lose more to 4:2:0), lowest SSIM, codec.
 const CASES: [(Format, u32, u32, f64, f64, &str); 6] = [
-    (Format::Mp4, 162, 90, 36.0, 0.97, "h264"),
-    (Format::WebM, 161, 91, 36.0, 0.97, "vp8"),
+    (Format::Mp4, 162, 90, 40.0, 0.97, "h264"),
+    (Format::WebM, 161, 91, 40.0, 0.97, "vp8"),
     (Format::Gif, 160, 90, 30.0, 0.85, "gif"),
-    (Format::WebP, 161, 91, 36.0, 0.97, "webp"),
+    (Format::WebP, 161, 91, 40.0, 0.97, "webp"),
     (Format::PngFrames, 33, 17, f64::INFINITY, 0.9999, "png"),
     (Format::Png, 33, 17, f64::INFINITY, 0.9999, "png"),
 ];
+
+fn grey(frame: &Frame) -> Frame {
+    Frame::new(
+        frame.width_px,
+        frame.height_px,
+        frame.luma().into_iter().flat_map(|y| [y; 3]).collect(),
+    )
+    .unwrap()
+}
 
 #[test]
 fn pictures_counts_times_and_tags_come_back() {
@@ -58,7 +67,7 @@ fn pictures_counts_times_and_tags_come_back() {
         let worst = frames
             .iter()
             .zip(&back)
-            .map(|(a, b)| psnr(a, b).unwrap())
+            .map(|(a, b)| psnr(&grey(a), &grey(b)).unwrap())
             .fold(f64::INFINITY, f64::min);
         let alike = frames
             .iter()

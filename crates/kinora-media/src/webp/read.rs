@@ -51,7 +51,10 @@ fn bad(e: image_webp::DecodingError) -> Error {
 
 impl WebPClip {
     pub(crate) fn open(file: Vec<u8>, limits: &Limits) -> Result<Self> {
-        let stated = file.get(4..8).and_then(|b| b.try_into().ok()).map_or(u32::MAX, u32::from_le_bytes);
+        let stated = file
+            .get(4..8)
+            .and_then(|b| b.try_into().ok())
+            .map_or(u32::MAX, u32::from_le_bytes);
         if u64::from(stated) + 8 > file.len() as u64 {
             return Err(Error::malformed("webp", "the file ends early"));
         }
