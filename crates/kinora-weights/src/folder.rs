@@ -100,8 +100,8 @@ impl ModelFolder {
     /// The text of a component's configuration: `config.json`, or `<component>_config.json`, in its folder.
     pub fn config(&self, component: &str) -> Result<String> {
         let named = format!("{component}/{component}_config.json");
-        if self.has(&scheduler) {
-            self.text(&scheduler)
+        if self.has(&named) {
+            self.text(&named)
         } else {
             self.text(&format!("{component}/config.json"))
         }
