@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kinora_kernels::{
-    Activation, Conv2d, KeyMask, Linear, Path, PerToken, attention, conv2d, layer_norm_modulate, linear, probe_f32,
-    rms_norm_rope, set_threads, threads,
+    Activation, Conv2d, KeyMask, Linear, Path, PerToken, Precision, attention, conv2d, layer_norm_modulate, linear,
+    probe_f32, probe_int8, rms_norm_rope, set_threads, threads,
 };
 use kinora_tensor::{Arena, Tensor};
 
@@ -24,6 +24,24 @@ struct Bench {
     rounds: usize,
     paths: Vec<Path>,
     arena: Arena,
+}
+
+/// The yardstick of an operation.
+#[derive(Clone, Copy)]
+enum Peak {
+    F32,
+    Int8,
+    None,
+}
+
+impl Peak {
+    fn probe(self, steps: usize) -> kinora_kernels::Result<f64> {
+        match self {
+            Self::F32 => probe_f32(steps),
+            Self::Int8 => Ok(probe_int8(steps)?.unwrap_or(0.0)),
+            Self::None => Ok(0.0),
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -97,8 +115,8 @@ impl Bench {
         )?)
     }
 
-    /// Times `run` on every path; `work` is in 10^9 operations, or in GB where `of_peak` is false.
-    fn time(&self, name: &str, work: f64, of_peak: bool, mut run: Run) -> Outcome<()> {
+    /// Times `run` on every path; `work` is in 10^9 operations, or in GB where there is no peak.
+    fn time(&self, name: &str, work: f64, peak: Peak, mut run: Run) -> Outcome<()> {
         if !name.contains(&self.filter) {
             return Ok(());
         }
@@ -112,7 +130,7 @@ impl Bench {
                     times.wall.push(wall);
                     times.cpu += used;
                     let cpu = cpu_seconds();
-                    times.probe_work += path.with(|| probe_f32(1_000_000))?? / 1e9;
+                    times.probe_work += path.with(|| peak.probe(1_000_000))?? / 1e9;
                     times.probe_cpu += cpu_seconds() - cpu;
                 }
             }
@@ -122,7 +140,7 @@ impl Bench {
             let median = times.wall[times.wall.len() / 2];
             let rate = work * self.rounds as f64 / times.cpu * threads() as f64;
             let peak = times.probe_work / times.probe_cpu * threads() as f64;
-            let share = if of_peak {
+            let share = if peak > 0.0 {
                 format!("{:5.0}%", 100.0 * rate / peak)
             } else {
                 String::new()
@@ -149,10 +167,16 @@ impl Bench {
             (1280, 8960, 1536),
         ] {
             let x = self.tensor([tokens, inner])?;
-            let w = Linear::pack(&values(outer * inner), Some(&values(outer)), outer, inner)?;
-            let name = format!("linear f32 gelu {tokens}x{inner}x{outer}");
+            let (weight, bias) = (values(outer * inner), values(outer));
             let work = 2.0 * (tokens * inner * outer) as f64 / 1e9;
-            self.time(&name, work, true, Box::new(|| linear(&x, &w, Activation::GeluTanh)))?;
+            for (precision, word, peak) in [
+                (Precision::F32, "f32", Peak::F32),
+                (Precision::Int8, "int8", Peak::Int8),
+            ] {
+                let w = Linear::pack_as(&weight, Some(&bias), outer, inner, precision)?;
+                let name = format!("linear {word} gelu {tokens}x{inner}x{outer}");
+                self.time(&name, work, peak, Box::new(|| linear(&x, &w, Activation::GeluTanh)))?;
+            }
         }
         Ok(())
     }
@@ -166,7 +190,12 @@ impl Bench {
             let v = self.tensor([batch, keys, heads, width])?;
             let name = format!("attention B{batch} L{queries} S{keys} N{heads} D{width}");
             let work = 4.0 * (batch * queries * keys * heads * width) as f64 / 1e9;
-            self.time(&name, work, true, Box::new(|| attention(&q, &k, &v, KeyMask::None)))?;
+            self.time(
+                &name,
+                work,
+                Peak::F32,
+                Box::new(|| attention(&q, &k, &v, KeyMask::None)),
+            )?;
         }
         Ok(())
     }
@@ -188,7 +217,7 @@ impl Bench {
             let name = format!("conv2d {kernel}x{kernel}/{stride} {height}x{width} {inner}->{outer}");
             let taps = inner * outer * kernel * kernel;
             let work = 2.0 * (height / stride * (width / stride) * taps) as f64 / 1e9;
-            self.time(&name, work, true, Box::new(|| conv2d(&x, &w, Activation::Relu)))?;
+            self.time(&name, work, Peak::F32, Box::new(|| conv2d(&x, &w, Activation::Relu)))?;
         }
         Ok(())
     }
@@ -203,7 +232,7 @@ impl Bench {
         self.time(
             "layer_norm_modulate 2592x512 (GB/s)",
             gigabytes,
-            false,
+            Peak::None,
             Box::new(|| layer_norm_modulate(&x, modulation, modulation, 1e-6)),
         )?;
         let mut q = Some(self.tensor([2, tokens / 2, 8, 64])?);
@@ -211,7 +240,7 @@ impl Bench {
         self.time(
             "rms_norm_rope 2x1296x8x64 (GB/s)",
             gigabytes,
-            false,
+            Peak::None,
             Box::new(|| {
                 let x = q.take().map_or_else(|| Tensor::zeros([2, tokens / 2, 8, 64]), Ok)?;
                 q = Some(rms_norm_rope(x, &weight, 1e-6, &angles, &angles)?);

@@ -27,6 +27,7 @@ mod elementwise;
 mod ending;
 mod error;
 mod gemm;
+mod int8;
 mod linear;
 mod math;
 mod path;
@@ -46,8 +47,8 @@ pub use elementwise::{
     rope_interleaved, softmax, upsample_nearest_2x,
 };
 pub use error::{Error, Result};
-pub use linear::{Linear, linear, linear_gated_residual, linear_residual};
+pub use linear::{Linear, Precision, linear, linear_gated_residual, linear_residual};
 pub use path::Path;
-pub use peak::{peak_f32, probe_f32};
+pub use peak::{peak_f32, probe_f32, probe_int8};
 pub use per_token::PerToken;
 pub use threads::{set_threads, threads};

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use crate::int8::Dot;
 use crate::simd::{Isa, on_path};
 use crate::threads::{for_each, threads};
 use crate::{Path, Result};
@@ -40,6 +41,23 @@ pub fn probe_f32(steps: usize) -> Result<f64> {
         Path::Portable | Path::Reference => 4,
     };
     Ok((steps * 2 * CHAINS * width * threads()) as f64)
+}
+
+/// Like [`probe_f32`] for the byte products that int8 layers are made of; `None` where the active path has no
+/// instruction for them.
+///
+/// **Errors**: those of [`Path::active`].
+pub fn probe_int8(steps: usize) -> Result<Option<f64>> {
+    let path = Path::active()?;
+    if Dot::of(path) != Dot::Vnni512 {
+        return Ok(None);
+    }
+    for_each((0..threads()).collect(), |_: usize| {
+        // SAFETY: `Dot::of` gives no instructions that this processor lacks.
+        #[cfg(target_arch = "x86_64")]
+        black_box(unsafe { x86::vnni512(black_box(steps)) });
+    });
+    Ok(Some((steps * 2 * CHAINS * 64 * threads()) as f64))
 }
 
 fn run(path: Path, steps: usize) -> f32 {
@@ -86,6 +104,20 @@ mod x86 {
             }
         }
         sums.into_iter().map(|s| _mm512_reduce_add_ps(s)).sum()
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn vnni512(steps: usize) -> i32 {
+        let (a, b) = (_mm512_set1_epi32(black_box(7)), _mm512_set1_epi32(black_box(9)));
+        let mut sums = [(); CHAINS].map(|()| _mm512_set1_epi32(black_box(1)));
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
+        }
+        sums.into_iter()
+            .map(|s| _mm512_reduce_add_epi32(s))
+            .fold(0, i32::wrapping_add)
     }
 
     #[target_feature(enable = "avx2,fma")]

@@ -16,7 +16,7 @@ const COLUMNS: usize = 8 * PANEL;
 pub(super) fn linear(path: Path, x: &[f32], panels: &Panels, bias: Option<&[f32]>, ending: Ending, out: &mut [f32]) {
     let columns = panels.columns();
     let rows = out.len().checked_div(columns).unwrap_or(0);
-    let (row_block, column_block) = block_size(rows, columns);
+    let (row_block, column_block) = block_size(rows, columns, COLUMNS);
     let tiles = threads::tiles(out, columns, rows, row_block, column_block);
     let work = |out: TileMut| run(path, x, panels, bias.unwrap_or(&[]), ending, out);
     if rows * columns * panels.depth() < 1 << 16 {
@@ -26,15 +26,15 @@ pub(super) fn linear(path: Path, x: &[f32], panels: &Panels, bias: Option<&[f32]
     }
 }
 
-/// Smaller blocks where there would not be four for each thread.
-pub(super) fn block_size(rows: usize, columns: usize) -> (usize, usize) {
+/// Blocks of (rows, at most `most` columns), smaller where there would not be four for each thread.
+pub(super) fn block_size(rows: usize, columns: usize, most: usize) -> (usize, usize) {
     let enough = 4 * threads::threads();
-    let (mut row_block, mut column_block) = (ROWS, COLUMNS);
+    let (mut row_block, mut column_block) = (ROWS, most.next_multiple_of(PANEL));
     while rows.div_ceil(row_block) * columns.div_ceil(column_block) < enough {
         if row_block > 2 * TILE_ROWS && rows > row_block / 2 {
             row_block /= 2;
         } else if column_block > PANEL {
-            column_block /= 2;
+            column_block = (column_block / 2).next_multiple_of(PANEL);
         } else {
             break;
         }

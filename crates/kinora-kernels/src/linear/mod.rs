@@ -1,6 +1,7 @@
 //! Linear layers with fused endings.
 
 mod fast;
+mod int8;
 #[cfg(test)]
 mod tests;
 
@@ -8,7 +9,20 @@ use kinora_tensor::Tensor;
 
 use crate::ending::Ending;
 use crate::gemm::Panels;
+use crate::int8::{Int8Panels, quantise};
 use crate::{Activation, Path, PerToken, Result, check, reference, threads};
+
+/// What a linear layer computes with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// f32 weights, activations and sums.
+    #[default]
+    F32,
+    /// int8 weights with a scale for each output, activations quantised to int8 with a scale for each token as they
+    /// arrive, exact integer sums, f32 results.
+    Int8,
+}
 
 /// The weights of a linear layer, packed once for the active path.
 pub struct Linear {
@@ -23,6 +37,8 @@ enum Weights {
     Plain(Vec<f32>),
     /// For the fast f32 paths; the columns are the output features.
     Panels(Panels),
+    /// For every path in [`Precision::Int8`].
+    Int8(Int8Panels),
 }
 
 impl Linear {
@@ -59,6 +75,67 @@ impl Linear {
         })
     }
 
+    /// [`Linear::pack`] for a chosen precision; for [`Precision::Int8`] each row is quantised to its largest magnitude.
+    ///
+    /// **Shapes**: as [`Linear::pack`].
+    ///
+    /// **Errors**: as [`Linear::pack`]; more than 65536 input features in int8.
+    pub fn pack_as(
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        out_features: usize,
+        in_features: usize,
+        precision: Precision,
+    ) -> Result<Self> {
+        if precision == Precision::F32 {
+            return Self::pack(weight, bias, out_features, in_features);
+        }
+        check_parameters(weight.len(), bias, out_features, in_features)?;
+        let panels = Int8Panels::pack(in_features, out_features, |n, out| {
+            let row = &weight[n * in_features..][..in_features];
+            let (step, inv_step) = quantise::step(row);
+            for (out, v) in out.iter_mut().zip(row) {
+                *out = (v * inv_step).round_ties_even() as i8;
+            }
+            step
+        })?;
+        Ok(Self::from_int8(panels, bias, out_features, in_features))
+    }
+
+    /// [`Linear::pack_int8`] for a chosen precision; [`Precision::Int8`] takes the bytes as they are.
+    ///
+    /// **Shapes**: as [`Linear::pack_int8`].
+    ///
+    /// **Errors**: as [`Linear::pack_int8`]; more than 65536 input features in int8.
+    pub fn pack_int8_as(
+        weight: &[i8],
+        row_scales: &[f32],
+        bias: Option<&[f32]>,
+        out_features: usize,
+        in_features: usize,
+        precision: Precision,
+    ) -> Result<Self> {
+        if precision == Precision::F32 {
+            return Self::pack_int8(weight, row_scales, bias, out_features, in_features);
+        }
+        check_parameters(weight.len(), bias, out_features, in_features)?;
+        check::length("linear", "row_scales", row_scales.len(), out_features)?;
+        let panels = Int8Panels::pack(in_features, out_features, |n, out| {
+            out.copy_from_slice(&weight[n * in_features..][..in_features]);
+            row_scales[n]
+        })?;
+        Ok(Self::from_int8(panels, bias, out_features, in_features))
+    }
+
+    fn from_int8(panels: Int8Panels, bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Self {
+        Self {
+            out_features,
+            in_features,
+            weights: Weights::Int8(panels),
+            bias: bias.map(<[f32]>::to_vec),
+        }
+    }
+
     fn pack_rows(
         bias: Option<&[f32]>,
         out_features: usize,
@@ -91,11 +168,20 @@ impl Linear {
         self.in_features
     }
 
+    /// What it computes with.
+    pub const fn precision(&self) -> Precision {
+        match self.weights {
+            Weights::Plain(_) | Weights::Panels(_) => Precision::F32,
+            Weights::Int8(_) => Precision::Int8,
+        }
+    }
+
     /// Memory held by the packed weights and the bias.
     pub fn bytes(&self) -> usize {
         let weights = match &self.weights {
             Weights::Plain(plain) => size_of_val(plain.as_slice()),
             Weights::Panels(panels) => panels.bytes(),
+            Weights::Int8(panels) => panels.bytes(),
         };
         weights + self.bias.as_deref().map_or(0, size_of_val)
     }
@@ -167,32 +253,60 @@ fn check_residual(op: &'static str, x: &Tensor, w: &Linear, residual: &Tensor) -
 
 fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
     let path = Path::enter()?;
+    let bias = w.bias.as_deref();
     match (&w.weights, path) {
-        (Weights::Panels(panels), Path::Reference) => run_reference(x, w, &panels.to_rows(), ending, out),
-        (Weights::Panels(panels), _) => {
-            fast::linear(
-                path,
-                x.as_slice(),
-                panels,
-                w.bias.as_deref(),
+        (Weights::Panels(panels), Path::Reference) => {
+            let plain = panels.to_rows();
+            run_reference(
+                x,
+                w,
+                |x, sums| reference::linear(x, &plain, bias, w.in_features, sums),
                 ending,
-                out.as_mut_slice(),
+                out,
             );
+        }
+        (Weights::Panels(panels), _) => {
+            fast::linear(path, x.as_slice(), panels, bias, ending, out.as_mut_slice());
         }
         (Weights::Plain(plain), _) => {
             Path::note(Path::Reference);
-            run_reference(x, w, plain, ending, out);
+            run_reference(
+                x,
+                w,
+                |x, sums| reference::linear(x, plain, bias, w.in_features, sums),
+                ending,
+                out,
+            );
+        }
+        (Weights::Int8(panels), Path::Reference) => {
+            let (rows, scales) = (panels.to_rows(), panels.scales());
+            run_reference(
+                x,
+                w,
+                |x, sums| reference::linear_int8(x, &rows, scales, bias, sums),
+                ending,
+                out,
+            );
+        }
+        (Weights::Int8(panels), _) => {
+            int8::linear(path, x.as_slice(), panels, bias, ending, out.as_mut_slice());
         }
     }
     Ok(())
 }
 
-fn run_reference(x: &Tensor, w: &Linear, weight: &[f32], ending: Ending, out: &mut Tensor) {
+/// `sums(x, out)` is the reference product of one token.
+fn run_reference(
+    x: &Tensor,
+    w: &Linear,
+    sums_of: impl Fn(&[f32], &mut [f32]) + Sync + Send,
+    ending: Ending,
+    out: &mut Tensor,
+) {
     let (x, width) = (x.as_slice(), w.in_features);
     threads::for_chunks(out.as_mut_slice(), w.out_features, |token, out| {
         let mut sums = vec![0.0; out.len()];
-        let x = &x[token * width..][..width];
-        reference::linear(x, weight, w.bias.as_deref(), width, &mut sums);
+        sums_of(&x[token * width..][..width], &mut sums);
         for (n, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             *out = match ending {
                 Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,

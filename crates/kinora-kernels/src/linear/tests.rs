@@ -1,7 +1,7 @@
 //! Hand-computed values and refusals.
 
 use super::*;
-use crate::testing::{assert_paths_agree, fast_paths, tensor, values};
+use crate::testing::{assert_paths_agree, fast_paths, nmse, tensor, values};
 use crate::{Error, set_threads};
 
 fn layer() -> Linear {
@@ -127,12 +127,29 @@ fn every_path_and_ending_agrees_with_the_reference() {
 }
 
 #[test]
+fn int8_stays_near_f32_and_is_a_quarter_of_its_size() {
+    let (weight, x) = (values(1, 256 * 512), tensor(2, [64, 512]));
+    let f32 = Linear::pack(&weight, None, 256, 512).unwrap();
+    let int8 = Linear::pack_as(&weight, None, 256, 512, Precision::Int8).unwrap();
+    assert_eq!((f32.precision(), int8.precision()), (Precision::F32, Precision::Int8));
+    assert!(int8.bytes() * 3 < f32.bytes());
+    let [exact, near] = [&f32, &int8].map(|w| linear(&x, w, Activation::None).unwrap());
+    let error = nmse(near.as_slice(), exact.as_slice());
+    assert!((1e-6..1e-4).contains(&error), "{error:e}");
+    assert!(Linear::pack_as(&weight, None, 256, 511, Precision::Int8).is_err());
+    assert!(Linear::pack_int8_as(&[0; 6], &[1.0], None, 2, 3, Precision::Int8).is_err());
+}
+
+#[test]
 fn one_two_and_three_threads_give_the_same_bits() {
     let (weight, x) = (values(1, 300 * 700), tensor(2, [150, 700]));
-    for path in fast_paths() {
+    let cases = fast_paths()
+        .into_iter()
+        .flat_map(|p| [(p, Precision::F32), (p, Precision::Int8)]);
+    for (path, precision) in cases {
         let run = |count| {
             set_threads(count).unwrap();
-            let w = Linear::pack(&weight, None, 300, 700)?;
+            let w = Linear::pack_as(&weight, None, 300, 700, precision)?;
             linear(&x, &w, Activation::GeluTanh)
         };
         let [one, two, three] = [1, 2, 3].map(|count| path.with(|| run(count)).unwrap().unwrap());
