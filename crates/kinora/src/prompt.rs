@@ -4,11 +4,9 @@ use std::ffi::OsStr;
 use std::io::{IsTerminal, Read};
 
 use anyhow::Context;
+use kinora_pipeline::parse::MAX_PROMPT_BYTES;
 
 use crate::trouble::{Usage, say_plain};
-
-/// Longest prompt that is read.
-pub const MAX_BYTES: usize = 8 * 1024;
 
 /// The prompt that an argument stands for; `-` means standard input.
 pub fn read(argument: &OsStr) -> anyhow::Result<String> {
@@ -23,16 +21,16 @@ pub fn read(argument: &OsStr) -> anyhow::Result<String> {
     // One byte more than allowed is enough to know that there is too much; the rest is never read.
     stdin
         .lock()
-        .take(MAX_BYTES as u64 + 1)
+        .take(MAX_PROMPT_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .context("cannot read the prompt from standard input")?;
     Ok(check(&bytes)?)
 }
 
 fn check(bytes: &[u8]) -> Result<String, Usage> {
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > MAX_PROMPT_BYTES {
         return Err(Usage::new(
-            format!("the prompt is longer than {MAX_BYTES} bytes"),
+            format!("the prompt is longer than {MAX_PROMPT_BYTES} bytes"),
             "say what is to be seen in a few sentences",
         ));
     }
@@ -61,7 +59,7 @@ mod tests {
             (&b""[..], "empty"),
             (b" \n\t", "empty"),
             (b"a \xff dog", "at byte 2"),
-            (&[b'a'; MAX_BYTES + 1], "longer"),
+            (&[b'a'; MAX_PROMPT_BYTES + 1], "longer"),
         ] {
             let error = check(bytes).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("hint: "), "{error}");

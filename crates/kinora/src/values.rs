@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use kinora_media::{Format, Fps};
-use kinora_pipeline::{Request, Size};
+use kinora_pipeline::{Error, Request, Size};
 use kinora_sampling::Sampler;
 
 /// Most frames that may be asked for: the longest clip at the highest rate.
@@ -88,7 +88,10 @@ pub fn fps(text: &str) -> Result<Fps, String> {
         "\nhint: from 1 to {}, for example --fps 24, 23.976 or 30000/1001",
         Request::MAX_FPS
     );
-    let fps: Fps = by_library(text).map_err(|error| first_line(&error) + &hint)?;
+    let fps: Fps = text.parse().map_err(|error| match error {
+        kinora_media::Error::InvalidFps { reason, .. } => reason.to_owned() + &hint,
+        other => other.to_string(),
+    })?;
     match (1.0..=Request::MAX_FPS).contains(&fps.as_f64()) {
         true => Ok(fps),
         false => Err("out of range".to_owned() + &hint),
@@ -97,7 +100,11 @@ pub fn fps(text: &str) -> Result<Fps, String> {
 
 /// `--size`.
 pub fn size(text: &str) -> Result<Size, String> {
-    by_library(text)
+    // The library names field and value, and so does the sentence that this becomes a part of.
+    text.parse().map_err(|error| match error {
+        Error::Invalid { reason, hint, .. } => format!("{reason}\nhint: {hint}"),
+        other => other.to_string(),
+    })
 }
 
 /// `--format`.
@@ -111,10 +118,6 @@ pub fn sampler(text: &str) -> Result<Sampler, String> {
         "dpm++2m" | "dpm++-2m" | "dpmpp2m" | "dpmpp_2m" => Ok(Sampler::DpmPp2m),
         name => by_library(name),
     }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use blocks::Colours;
 const MAX_ROWS: u16 = 10;
 /// Rows that stay free for the moving line and the prompt.
 const SPARE_ROWS: u16 = 4;
+/// Height of a sixel image at most: its bytes grow with its area.
+const MAX_SIXEL_PX: u32 = 144;
 /// Height of a text row where the terminal does not tell; too small only makes the picture smaller.
 const USUAL_ROW_PX: u16 = 16;
 
@@ -63,7 +65,7 @@ impl Painter {
         Some(match self.protocol {
             Protocol::Blocks(colours) => {
                 let (w, h) = scale::fit(width, height, u32::from(columns), 2 * u32::from(room));
-                let lines = blocks::draw(&scale::shrink(frame, w, h), colours);
+                let lines = blocks::draw(&scale::shrink(frame, w, h)?, colours);
                 Picture {
                     rows: lines.len() as u16,
                     lines: Ok(lines),
@@ -80,15 +82,24 @@ impl Painter {
             }
             Protocol::Sixel => {
                 let row_px = size.row_px.unwrap_or(USUAL_ROW_PX).max(6);
-                let (most_w, most_h) = (u32::from(columns) * u32::from(row_px) / 2, u32::from(room * row_px));
+                let most_h = u32::from(room * row_px).min(MAX_SIXEL_PX);
+                let most_w = u32::from(columns) * u32::from(row_px) / 2;
                 let (w, h) = scale::enlarge(width, height, most_w, most_h);
                 let rows = h.div_ceil(u32::from(row_px)) as u16;
                 Picture {
                     rows,
-                    lines: Err(sixel::encode(&scale::smooth(frame, w, h))),
+                    lines: Err(sixel::encode(&scale::smooth(frame, w, h)?)),
                 }
             }
         })
+    }
+
+    /// How slowly the picture is animated: sixel images are large, and the line may be a slow one.
+    pub fn ticks_a_frame(&self) -> usize {
+        match self.protocol {
+            Protocol::Sixel => 4,
+            Protocol::Kitty | Protocol::Blocks(_) => 1,
+        }
     }
 
     /// What removes a picture that clearing the text does not remove.

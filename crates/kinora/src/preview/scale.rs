@@ -14,8 +14,8 @@ pub fn enlarge(width: u32, height: u32, most_w: u32, most_h: u32) -> (u32, u32) 
     (side(width, most_w), side(height, most_h))
 }
 
-/// Shrinks by averaging the pixels under each new one.
-pub fn shrink(frame: &Frame, width: u32, height: u32) -> Frame {
+/// Shrinks by averaging the pixels under each new one; `None` for a size that no frame has.
+pub fn shrink(frame: &Frame, width: u32, height: u32) -> Option<Frame> {
     build(width, height, |x, y| {
         let (x0, x1) = span(x, width, frame.width_px);
         let (y0, y1) = span(y, height, frame.height_px);
@@ -30,8 +30,8 @@ pub fn shrink(frame: &Frame, width: u32, height: u32) -> Frame {
     })
 }
 
-/// Enlarges with straight lines between pixel centres.
-pub fn smooth(frame: &Frame, width: u32, height: u32) -> Frame {
+/// Enlarges with straight lines between pixel centres; `None` for a size that no frame has.
+pub fn smooth(frame: &Frame, width: u32, height: u32) -> Option<Frame> {
     build(width, height, |x, y| {
         let (x0, x1, fx) = between(x, width, frame.width_px);
         let (y0, y1, fy) = between(y, height, frame.height_px);
@@ -49,20 +49,12 @@ pub fn smooth(frame: &Frame, width: u32, height: u32) -> Frame {
     })
 }
 
-fn build(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Frame {
+fn build(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Option<Frame> {
     let pixel = &pixel;
     let rgb = (0..height)
         .flat_map(|y| (0..width).flat_map(move |x| pixel(x, y)))
         .collect();
-    // The byte count fits and the sides are those of a terminal, so this cannot be refused; a dot would do.
-    Frame::new(width, height, rgb).unwrap_or_else(|_| dot())
-}
-
-fn dot() -> Frame {
-    match Frame::filled(1, 1, [0; 3]) {
-        Ok(dot) => dot,
-        Err(_) => unreachable!("one pixel is within the limits"),
-    }
+    Frame::new(width, height, rgb).ok()
 }
 
 /// Pixels of the old side under pixel `i` of the new one; never empty.
@@ -94,10 +86,10 @@ mod tests {
     #[test]
     fn scaling_keeps_the_mean() {
         let frame = Frame::new(2, 2, vec![0, 0, 0, 200, 0, 0, 0, 100, 0, 0, 0, 40]).unwrap();
-        assert_eq!(shrink(&frame, 1, 1).rgb, [50, 25, 10]);
-        assert_eq!(shrink(&frame, 2, 2), frame);
-        assert_eq!(smooth(&frame, 2, 2), frame);
-        let wide = smooth(&frame, 4, 2);
+        assert_eq!(shrink(&frame, 1, 1).unwrap().rgb, [50, 25, 10]);
+        assert_eq!(shrink(&frame, 2, 2).unwrap(), frame);
+        assert_eq!(smooth(&frame, 2, 2).unwrap(), frame);
+        let wide = smooth(&frame, 4, 2).unwrap();
         assert_eq!(
             (0..4).map(|x| wide.pixel(x, 0)[0]).collect::<Vec<_>>(),
             [0, 50, 150, 200]

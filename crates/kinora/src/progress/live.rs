@@ -40,6 +40,10 @@ struct Scene {
     painter: Option<Painter>,
     preview: Vec<Frame>,
     preview_frame: usize,
+    /// What the picture on the screen was made from; it is sent again only when that changes.
+    shown: Option<(usize, usize, TerminalSize)>,
+    /// Counts the previews that came.
+    preview_count: usize,
     cancel: CancelToken,
     started: Instant,
     colour: bool,
@@ -55,6 +59,8 @@ impl Live {
             painter,
             preview: Vec::new(),
             preview_frame: 0,
+            shown: None,
+            preview_count: 0,
             cancel,
             started,
             colour: terminal::wants_colour(),
@@ -87,6 +93,7 @@ impl Live {
         let mut scene = lock(&self.shared);
         if let Event::Preview(frames) = event {
             scene.preview = frames.to_vec();
+            scene.preview_count += 1;
         }
         if let Event::ClipStarted { .. } = event {
             scene.preview.clear();
@@ -113,23 +120,31 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Scene> {
 
 fn tick(shared: &Shared) {
     let mut scene = lock(shared);
-    while !scene.ended {
+    for ticks in 1.. {
+        if scene.ended {
+            return;
+        }
         let waited = shared.wake.wait_timeout(scene, TICK);
         scene = waited.unwrap_or_else(PoisonError::into_inner).0;
         if !scene.ended {
-            scene.preview_frame += 1;
+            scene.preview_frame += usize::from(ticks % scene.ticks_a_frame() == 0);
             scene.draw(None);
         }
     }
 }
 
 impl Scene {
-    fn draw(&self, lasting: Option<&str>) {
+    fn ticks_a_frame(&self) -> usize {
+        self.painter.as_ref().map_or(1, Painter::ticks_a_frame)
+    }
+
+    fn draw(&mut self, lasting: Option<&str>) {
         let size = terminal::size();
         let mut out = String::new();
         if let Some(line) = lasting {
             out += CLEAR_BELOW;
             out += self.painter.as_ref().map_or("", Painter::erase);
+            self.shown = None;
             let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             out += &clean;
             out.push('\n');
@@ -169,10 +184,15 @@ impl Scene {
         }
     }
 
-    /// The preview below the moving line, and the way back up to it.
-    fn picture(&self, size: TerminalSize) -> Option<String> {
+    /// The preview below the moving line, and the way back up to it; nothing if it is on the screen already.
+    fn picture(&mut self, size: TerminalSize) -> Option<String> {
         let painter = self.painter.as_ref()?;
-        let frame = self.preview.get(self.preview_frame % self.preview.len().max(1))?;
+        let index = self.preview_frame % self.preview.len().max(1);
+        let frame = self.preview.get(index)?;
+        let wanted = Some((self.preview_count, index, size));
+        if std::mem::replace(&mut self.shown, wanted) == wanted {
+            return None;
+        }
         let picture = painter.paint(frame, size)?;
         let mut out = String::new();
         match picture.lines {
