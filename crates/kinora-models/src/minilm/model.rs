@@ -195,10 +195,10 @@ impl MiniLm {
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
         let mut x = self.embed(tokens, arena)?; // [B, S, M]
-        tap("embeddings", &x);
+        tap("hidden.0", &x);
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x, &tokens.lengths)?;
-            tap(&format!("layer_{i}"), &x);
+            tap(&format!("hidden.{}", i + 1), &x);
         }
         let rows = x.as_mut_slice().chunks_exact_mut(self.config.hidden_size);
         for (i, row) in rows.enumerate() {

@@ -3,6 +3,8 @@
 mod config;
 mod layers;
 mod model;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, LatentRgb};
 pub use model::{Decoder, Encoder, Taehv};

@@ -73,6 +73,11 @@ impl Taehv {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn decoder_layers(&self) -> &[Layer] {
+        &self.decoder
+    }
+
     /// Frames that stand in front of the first one so that it fills a latent frame of its own.
     fn padding_frames(&self) -> usize {
         self.config.temporal_factor() - 1

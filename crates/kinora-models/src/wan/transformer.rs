@@ -188,7 +188,7 @@ impl Transformer {
         // 3. Blocks
         for (i, (block, context)) in self.blocks.iter().zip(&context.blocks).enumerate() {
             tokens = block.forward(tokens, &projection, &timesteps.row_of_token, context, &rope)?;
-            tap(&format!("block_{i}"), &tokens);
+            tap(&format!("blocks.{i}"), &tokens);
         }
 
         // 4. Head: both rows of its table are offsets of the same time embedding
@@ -213,6 +213,7 @@ impl Transformer {
             self.config.eps,
         )?;
         let patches = linear(&normed, &self.proj_out, Activation::None)?; // [B, L, P·C]
+        tap("proj_out", &patches);
         unpatchify(&patches, grid, self.config.patch_size)
     }
 }
