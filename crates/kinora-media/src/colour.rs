@@ -168,10 +168,10 @@ impl I420 {
     fn chroma_row(&self, plane: &[u8], y: usize, siting: Siting, out: &mut [i64]) {
         let (cw, ch) = (self.width.div_ceil(2), self.height.div_ceil(2));
         let near = y / 2;
-        let far = if y % 2 == 0 {
-            near.saturating_sub(1)
-        } else {
+        let far = if y % 2 == 1 {
             (near + 1).min(ch - 1)
+        } else {
+            near.saturating_sub(1)
         };
         let column = |cx: usize| 3 * i64::from(plane[near * cw + cx]) + i64::from(plane[far * cw + cx]);
         for (x, o) in out.iter_mut().enumerate() {

@@ -94,7 +94,7 @@ mod tests {
 
     fn stripes(low: u8, high: u8, period: usize) -> Frame {
         let rgb = (0..64 * 48)
-            .flat_map(|i| [if (i % 64) / period % 2 == 0 { low } else { high }; 3])
+            .flat_map(|i| [if (i % 64) / period % 2 == 1 { high } else { low }; 3])
             .collect();
         Frame::new(64, 48, rgb).unwrap()
     }

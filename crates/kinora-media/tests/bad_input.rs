@@ -261,8 +261,7 @@ fn foreign_folders_are_left_alone() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
-/// A disk that is full, simulated by `/dev/full`'s file system limits is not portable; a full target is: Linux only, with
-/// a file size limit set in a child shell.
+/// A full disk, simulated by a limit on file sizes in a child process.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_behind() {
@@ -288,4 +287,29 @@ fn a_full_disk_leaves_nothing_behind() {
         .unwrap();
     assert_eq!(status.code(), Some(42));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// The variable would change the bytes, so it is refused; set in a child process because setting it here would race.
+#[test]
+fn an_environment_that_changes_the_encoder_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::env::var_os("RFF_KINORA_TEST").is_some() {
+        let e = ClipWriter::create(&dir.path().join("a.mp4"), Format::Mp4, &options(64, 48)).unwrap_err();
+        assert!(
+            matches!(e, Error::EnvironmentInfluence { .. }) && e.to_string().contains("unset RFF_KINORA_TEST"),
+            "{e}"
+        );
+        std::process::exit(42);
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "an_environment_that_changes_the_encoder_is_refused",
+            "--nocapture",
+        ])
+        .env("RFF_KINORA_TEST", "1")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(42));
 }

@@ -218,7 +218,7 @@ mod tests {
                 texture(160, 96, 2.0 * dx, 2.0 * dy),
             );
             let mut i = Interpolator::new(fps(12), fps(24));
-            assert_eq!(i.push(a.clone()).unwrap(), [a.clone()]);
+            assert_eq!(i.push(a.clone()).unwrap(), std::slice::from_ref(&a));
             let out = i.push(b.clone()).unwrap();
             assert_eq!((out.len(), &out[1]), (2, &b));
             let (moved, blended) = (psnr(&out[0], &middle).unwrap(), psnr(&blend(&a, &b), &middle).unwrap());

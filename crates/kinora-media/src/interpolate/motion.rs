@@ -173,9 +173,12 @@ impl Field {
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
                 // The two coarse blocks on whose side this block lies, in both directions.
                 let near = |p: usize, d: usize, n: usize| {
-                    (p / 2 + d * (p % 2))
-                        .saturating_sub(d * usize::from(p % 2 == 0))
-                        .min(n - 1)
+                    let side = if p % 2 == 1 {
+                        p / 2 + d
+                    } else {
+                        (p / 2).saturating_sub(d)
+                    };
+                    side.min(n - 1)
                 };
                 let v = self.vectors[near(place.1, dy, coarse_rows) * self.columns + near(place.0, dx, self.columns)];
                 candidates.push((2 * v.0, 2 * v.1));
