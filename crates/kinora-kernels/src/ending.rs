@@ -1,6 +1,6 @@
 //! What happens to a finished sum on its way to memory: bias, activation, gate, residual, in one pass.
 
-use crate::math::activate_body;
+use crate::math::{Source, map_activation};
 use crate::simd::{Isa, on_path};
 use crate::{Activation, PerToken};
 
@@ -15,58 +15,149 @@ pub(crate) enum Ending<'a> {
     Gated(PerToken<'a>),
 }
 
-impl Ending<'_> {
-    /// Finishes `sums` of row `token`, columns from `column` on, into `out`; `bias` is for those columns, or empty.
-    pub(crate) fn finish(
-        &self,
-        path: crate::Path,
-        sums: &mut [f32],
-        bias: &[f32],
-        at: (usize, usize),
-        out: &mut [f32],
-    ) {
-        let (token, column) = at;
+impl<'a> Ending<'a> {
+    /// The ending of `token`, columns from `column` on.
+    pub(crate) fn of_row(&self, token: usize, column: usize) -> RowEnding<'a> {
         match self {
-            Self::Activation(act) => finish_plain(path, sums, bias, *act, out),
-            Self::Residual(act) => finish_residual(path, sums, bias, *act, out),
-            Self::Gated(gate) => finish_gated(path, sums, bias, &gate.row(token)[column..][..out.len()], out),
+            Self::Activation(act) => RowEnding::Activation(*act),
+            Self::Residual(act) => RowEnding::Residual(*act),
+            Self::Gated(gate) => RowEnding::Gated(&gate.row(token)[column..]),
+        }
+    }
+}
+
+/// The ending of a stretch of a row.
+#[derive(Clone, Copy)]
+pub(crate) enum RowEnding<'a> {
+    Activation(Activation),
+    Residual(Activation),
+    Gated(&'a [f32]),
+}
+
+/// Exact integer sums and what turns them into numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct IntegerSums<'a> {
+    pub(crate) sums: &'a [i32],
+    /// What to take off each sum.
+    pub(crate) surplus: &'a [i32],
+    /// What one step of each weight is worth.
+    pub(crate) steps: &'a [f32],
+    /// What one step of the activations is worth.
+    pub(crate) step: f32,
+}
+
+/// sum + bias.
+struct Biased<'a> {
+    sums: &'a [f32],
+    bias: &'a [f32],
+}
+
+impl Source for Biased<'_> {
+    #[inline(always)]
+    fn at<I: Isa>(&self, i: usize, _: f32) -> f32 {
+        self.sums[i] + self.bias[i]
+    }
+}
+
+/// (sum - surplus) * step * step of the weight + bias.
+struct Dequantised<'a> {
+    sums: &'a [i32],
+    surplus: &'a [i32],
+    steps: &'a [f32],
+    bias: &'a [f32],
+    step: f32,
+}
+
+impl Source for Dequantised<'_> {
+    #[inline(always)]
+    fn at<I: Isa>(&self, i: usize, _: f32) -> f32 {
+        I::fma(
+            (self.sums[i] - self.surplus[i]) as f32,
+            self.step * self.steps[i],
+            self.bias[i],
+        )
+    }
+}
+
+/// What is there plus another source.
+struct Added<S>(S);
+
+impl<S: Source> Source for Added<S> {
+    #[inline(always)]
+    fn at<I: Isa>(&self, i: usize, before: f32) -> f32 {
+        before + self.0.at::<I>(i, before)
+    }
+}
+
+#[inline(always)]
+fn end<I: Isa>(source: impl Source, ending: RowEnding, out: &mut [f32]) {
+    match ending {
+        RowEnding::Activation(act) => map_activation::<I>(act, out, &source),
+        RowEnding::Residual(act) => map_activation::<I>(act, out, &Added(source)),
+        RowEnding::Gated(gate) => {
+            let gate = &gate[..out.len()];
+            for i in 0..out.len() {
+                out[i] = I::fma(gate[i], source.at::<I>(i, out[i]), out[i]);
+            }
         }
     }
 }
 
 #[inline(always)]
-fn add_bias(sums: &mut [f32], bias: &[f32]) {
-    if !bias.is_empty() {
-        for (sum, b) in sums.iter_mut().zip(bias) {
-            *sum += b;
+fn finish_body<I: Isa>(sums: &[f32], bias: &[f32], ending: RowEnding, out: &mut [f32]) {
+    let n = out.len();
+    let source = Biased {
+        sums: &sums[..n],
+        bias: &bias[..n],
+    };
+    end::<I>(source, ending, out);
+}
+
+#[inline(always)]
+fn finish_integers_body<I: Isa>(sums: IntegerSums, bias: &[f32], ending: RowEnding, out: &mut [f32]) {
+    let n = out.len();
+    let source = Dequantised {
+        sums: &sums.sums[..n],
+        surplus: &sums.surplus[..n],
+        steps: &sums.steps[..n],
+        bias: &bias[..n],
+        step: sums.step,
+    };
+    end::<I>(source, ending, out);
+}
+
+on_path! { pub(crate) fn finish(sums: &[f32], bias: &[f32], ending: RowEnding, out: &mut [f32]) = finish_body }
+on_path! {
+    pub(crate) fn finish_integers(sums: IntegerSums, bias: &[f32], ending: RowEnding, out: &mut [f32])
+        = finish_integers_body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fast_paths;
+
+    #[test]
+    fn integer_sums_become_numbers_before_they_end() {
+        let sums = IntegerSums {
+            sums: &[7, 12],
+            surplus: &[3, 2],
+            steps: &[0.5, -1.0],
+            step: 2.0,
+        };
+        for path in fast_paths() {
+            let mut out = [100.0, 200.0];
+            finish_integers(path, sums, &[1.0, 2.0], RowEnding::Gated(&[1.0, 10.0]), &mut out);
+            // (7 - 3) * 2 * 0.5 + 1 = 5 and (12 - 2) * 2 * -1 + 2 = -18.
+            assert_eq!(out, [105.0, 20.0], "{path}");
+            finish_integers(
+                path,
+                sums,
+                &[1.0, 2.0],
+                RowEnding::Activation(Activation::Relu),
+                &mut out,
+            );
+            assert_eq!(out, [5.0, 0.0], "{path}");
         }
     }
 }
-
-#[inline(always)]
-fn plain_body<I: Isa>(sums: &mut [f32], bias: &[f32], act: Activation, out: &mut [f32]) {
-    add_bias(sums, bias);
-    activate_body::<I>(sums, act);
-    out.copy_from_slice(&sums[..out.len()]);
-}
-
-#[inline(always)]
-fn residual_body<I: Isa>(sums: &mut [f32], bias: &[f32], act: Activation, out: &mut [f32]) {
-    add_bias(sums, bias);
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out += *sum;
-    }
-    activate_body::<I>(out, act);
-}
-
-#[inline(always)]
-fn gated_body<I: Isa>(sums: &mut [f32], bias: &[f32], gate: &[f32], out: &mut [f32]) {
-    add_bias(sums, bias);
-    for ((out, sum), gate) in out.iter_mut().zip(sums).zip(gate) {
-        *out = I::fma(*gate, *sum, *out);
-    }
-}
-
-on_path! { fn finish_plain(sums: &mut [f32], bias: &[f32], act: Activation, out: &mut [f32]) = plain_body }
-on_path! { fn finish_residual(sums: &mut [f32], bias: &[f32], act: Activation, out: &mut [f32]) = residual_body }
-on_path! { fn finish_gated(sums: &mut [f32], bias: &[f32], gate: &[f32], out: &mut [f32]) = gated_body }

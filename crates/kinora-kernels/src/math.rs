@@ -75,23 +75,74 @@ fn gelu_erf<I: Isa>(x: f32) -> f32 {
     x * if x < 0.0 { half_erfc } else { 1.0 - half_erfc }
 }
 
-/// Replaces every value v by f(v), with `act` chosen once for the whole slice.
-#[inline(always)]
-pub(crate) fn activate_body<I: Isa>(values: &mut [f32], act: Activation) {
-    #[inline(always)]
-    fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
-        for v in values {
-            *v = f(*v);
+/// Where the values come from that an activation is applied to. A trait and not a closure, because only a function can
+/// be `inline(always)`, and one that is not inlined is compiled without the instruction set of its caller.
+pub(crate) trait Source {
+    /// The value for index i, where `before` stands now.
+    fn at<I: Isa>(&self, i: usize, before: f32) -> f32;
+}
+
+trait Pointwise {
+    fn apply<I: Isa>(x: f32) -> f32;
+}
+
+macro_rules! pointwise {
+    ($($name:ident($x:ident) = $value:expr;)*) => {$(
+        struct $name;
+        impl Pointwise for $name {
+            #[inline(always)]
+            fn apply<I: Isa>($x: f32) -> f32 {
+                $value
+            }
         }
-    }
+    )*};
+}
+
+pointwise! {
+    Identity(x) = x;
+    GeluTanh(x) = gelu_tanh::<I>(x);
+    GeluErf(x) = gelu_erf::<I>(x);
+    Silu(x) = silu::<I>(x);
+    // NaN stays.
+    Relu(x) = if x < 0.0 { 0.0 } else { x };
+    SoftClamp3(x) = 3.0 * tanh::<I>(x * (1.0 / 3.0));
+}
+
+/// out[i] = act(source at i), with `act` chosen once for the whole slice.
+#[inline(always)]
+pub(crate) fn map_activation<I: Isa>(act: Activation, out: &mut [f32], source: &impl Source) {
     match act {
-        Activation::None => {}
-        Activation::GeluTanh => each(values, gelu_tanh::<I>),
-        Activation::GeluErf => each(values, gelu_erf::<I>),
-        Activation::Silu => each(values, silu::<I>),
-        Activation::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::SoftClamp3 => each(values, |x| 3.0 * tanh::<I>(x * (1.0 / 3.0))),
+        Activation::None => each::<I, Identity>(out, source),
+        Activation::GeluTanh => each::<I, GeluTanh>(out, source),
+        Activation::GeluErf => each::<I, GeluErf>(out, source),
+        Activation::Silu => each::<I, Silu>(out, source),
+        Activation::Relu => each::<I, Relu>(out, source),
+        Activation::SoftClamp3 => each::<I, SoftClamp3>(out, source),
     }
+}
+
+#[inline(always)]
+fn each<I: Isa, P: Pointwise>(out: &mut [f32], source: &impl Source) {
+    // By index, like the slices of the source: only then does the compiler see that all end together, and leave out
+    // the checks that would keep the last vector of each row scalar.
+    #[allow(clippy::needless_range_loop)]
+    for i in 0..out.len() {
+        out[i] = P::apply::<I>(source.at::<I>(i, out[i]));
+    }
+}
+
+struct InPlace;
+
+impl Source for InPlace {
+    #[inline(always)]
+    fn at<I: Isa>(&self, _: usize, before: f32) -> f32 {
+        before
+    }
+}
+
+#[inline(always)]
+fn activate_body<I: Isa>(values: &mut [f32], act: Activation) {
+    map_activation::<I>(act, values, &InPlace);
 }
 
 on_path! {

@@ -36,18 +36,18 @@ impl Isa for Baseline {
     }
 }
 
-/// Sum of f(i) over `0..n`, in [`LANES`] partial sums that are added pairwise at the end.
+/// Sum of f(v) over `values`, in [`LANES`] partial sums that are added pairwise at the end.
 #[inline(always)]
-pub(crate) fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    let whole = n / LANES * LANES;
-    for base in (0..whole).step_by(LANES) {
-        for (j, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(base + j);
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for chunk in whole {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane += f(v);
         }
     }
-    for i in whole..n {
-        lanes[i - whole] += f(i);
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane += f(v);
     }
     fold(lanes, |a, b| a + b)
 }
@@ -124,7 +124,7 @@ mod tests {
     fn reductions_take_every_element_once() {
         for n in [0, 1, 15, 16, 17, 47, 64] {
             let values: Vec<f32> = (0..n).map(|i| ((i * 7) % 23) as f32 - 40.0).collect();
-            assert_eq!(sum(n, |i| values[i]), values.iter().sum::<f32>(), "{n}");
+            assert_eq!(sum(&values, |v| v), values.iter().sum::<f32>(), "{n}");
             assert_eq!(
                 max(&values),
                 values.iter().copied().fold(f32::NEG_INFINITY, f32::max),

@@ -241,7 +241,7 @@ fn renormalise_body<I: Isa>(scores: &mut [f32], count: usize, scale: f32, runnin
         for score in scores.iter_mut() {
             *score = exp::<I>(I::fma(*score, scale, -max));
         }
-        let sum = simd::sum(count, |j| scores[j]);
+        let sum = simd::sum(scores, |v| v);
         if max > before {
             let shrink = if before == f32::NEG_INFINITY {
                 0.0

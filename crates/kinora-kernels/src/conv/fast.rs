@@ -5,7 +5,7 @@
 //! output pixel, so the matrix kernel reads a 3x3 window as three segments and no patch matrix is made.
 
 use crate::Path;
-use crate::ending::Ending;
+use crate::ending::{Ending, finish};
 use crate::gemm::{PANEL, Panels, Segment, Sums, TILE_ROWS, tile};
 use crate::reference::ConvShape;
 use crate::threads::{self, TileMut};
@@ -36,7 +36,7 @@ pub(super) fn conv2d(
     path: Path,
     source: Source,
     panels: &Panels,
-    bias: Option<&[f32]>,
+    bias: &[f32],
     shape: ConvShape,
     ending: Ending,
     out: &mut [f32],
@@ -53,9 +53,7 @@ pub(super) fn conv2d(
         rows,
         width * shape.out_channels,
     );
-    threads::for_each(tiles, |out| {
-        run(path, source, panels, bias.unwrap_or(&[]), shape, ending, out)
-    });
+    threads::for_each(tiles, |out| run(path, source, panels, bias, shape, ending, out));
 }
 
 fn run(path: Path, source: Source, panels: &Panels, bias: &[f32], shape: ConvShape, ending: Ending, mut out: TileMut) {
@@ -79,7 +77,7 @@ fn run(path: Path, source: Source, panels: &Panels, bias: &[f32], shape: ConvSha
         }
         for from in (0..out_channels).step_by(COLUMNS) {
             let columns = from..out_channels.min(from + COLUMNS);
-            let bias = bias.get(columns.clone()).unwrap_or(&[]);
+            let bias = &bias[columns.clone()];
             for (i, row) in out.rows.clone().enumerate() {
                 for x in (0..out_width).step_by(TILE_ROWS) {
                     let count = TILE_ROWS.min(out_width - x);
@@ -108,9 +106,9 @@ fn run(path: Path, source: Source, panels: &Panels, bias: &[f32], shape: ConvSha
                         );
                     }
                     let out = &mut out.row(row)[x * out_channels..];
-                    for (j, sums) in sums.chunks_exact_mut(COLUMNS).take(count).enumerate() {
+                    for (j, sums) in sums.chunks_exact(COLUMNS).take(count).enumerate() {
                         let out = &mut out[j * out_channels..][columns.clone()];
-                        ending.finish(path, &mut sums[..columns.len()], bias, (0, 0), out);
+                        finish(path, sums, bias, ending.of_row(0, 0), out);
                     }
                 }
             }

@@ -18,7 +18,8 @@ pub struct Conv2d {
     kernel: usize,
     stride: usize,
     weights: Weights,
-    bias: Option<Vec<f32>>,
+    /// Zeros where there is none.
+    bias: Vec<f32>,
 }
 
 enum Weights {
@@ -67,7 +68,7 @@ impl Conv2d {
             kernel,
             stride,
             weights,
-            bias: bias.map(<[f32]>::to_vec),
+            bias: bias.map_or_else(|| vec![0.0; out_channels], <[f32]>::to_vec),
         })
     }
 
@@ -87,7 +88,7 @@ impl Conv2d {
             Weights::Plain(plain) => size_of_val(plain.as_slice()),
             Weights::Panels(panels) => panels.bytes(),
         };
-        weights + self.bias.as_deref().map_or(0, size_of_val)
+        weights + size_of_val(self.bias.as_slice())
     }
 }
 
@@ -202,15 +203,7 @@ fn run(images: Images, w: &Conv2d, shape: ConvShape, ending: Ending, out: &mut T
             let source = fast::Source {
                 blocks: [(images.first.as_slice(), block(images.first)), second],
             };
-            fast::conv2d(
-                path,
-                source,
-                panels,
-                w.bias.as_deref(),
-                shape,
-                ending,
-                out.as_mut_slice(),
-            );
+            fast::conv2d(path, source, panels, &w.bias, shape, ending, out.as_mut_slice());
         }
         (Weights::Plain(plain), _) => {
             Path::note(Path::Reference);
@@ -245,13 +238,7 @@ fn run_reference(
     };
     threads::for_chunks(out.as_mut_slice(), image_out, |n, out| {
         let mut sums = vec![0.0; out.len()];
-        reference::conv2d(
-            &x[n * image_in..][..image_in],
-            weight,
-            w.bias.as_deref(),
-            shape,
-            &mut sums,
-        );
+        reference::conv2d(&x[n * image_in..][..image_in], weight, Some(&w.bias), shape, &mut sums);
         for (out, sum) in out.iter_mut().zip(sums) {
             let before = if add > 0.0 { f64::from(*out) } else { 0.0 };
             *out = reference::activation(f64::from(sum) + before, act) as f32;

@@ -7,8 +7,8 @@ use crate::simd::{self, Isa, on_path};
 #[inline(always)]
 fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     let n = row.len() as f32;
-    let mean = simd::sum(row.len(), |i| row[i]) / n;
-    let square = simd::sum(row.len(), |i| (row[i] - mean) * (row[i] - mean));
+    let mean = simd::sum(row, |v| v) / n;
+    let square = simd::sum(row, |v| (v - mean) * (v - mean));
     (mean, 1.0 / (square / n + eps).sqrt())
 }
 
@@ -35,7 +35,7 @@ fn modulate_body<I: Isa>(x: &[f32], out: &mut [f32], shift: &[f32], scale: &[f32
 #[inline(always)]
 fn rms_norm_body<I: Isa>(row: &mut [f32], weight: &[f32], eps: f32) {
     let n = row.len();
-    let square = simd::sum(n, |i| row[i] * row[i]);
+    let square = simd::sum(row, |v| v * v);
     let scale = 1.0 / (square / n as f32 + eps).sqrt();
     for (v, w) in row.iter_mut().zip(weight) {
         *v = *v * scale * w;
@@ -60,7 +60,7 @@ fn softmax_body<I: Isa>(row: &mut [f32]) {
     for v in row.iter_mut() {
         *v = exp::<I>(*v - max);
     }
-    let scale = 1.0 / simd::sum(row.len(), |i| row[i]);
+    let scale = 1.0 / simd::sum(row, |v| v);
     for v in row {
         *v *= scale;
     }

@@ -1,6 +1,6 @@
-//! Rows of f32 to bytes and sums back to f32.
+//! Rows of f32 to bytes.
 
-use super::{Dot, Int8Panels, padded_depth};
+use super::{Dot, padded_depth};
 use crate::Path;
 use crate::simd::{Isa, LANES, on_path};
 
@@ -44,6 +44,15 @@ fn bytes_body<I: Isa>(x: &[f32], out: &mut [u8]) -> f32 {
 }
 
 #[inline(always)]
+fn signed_body<I: Isa>(x: &[f32], out: &mut [i8]) -> f32 {
+    let (step, inv_step) = step(x);
+    for (out, &v) in out.iter_mut().zip(x) {
+        *out = byte(v, inv_step).wrapping_sub(128) as i8;
+    }
+    step
+}
+
+#[inline(always)]
 fn words_body<I: Isa>(x: &[f32], out: &mut [u16]) -> f32 {
     let (step, inv_step) = step(x);
     for (out, &v) in out.iter_mut().zip(x) {
@@ -52,21 +61,12 @@ fn words_body<I: Isa>(x: &[f32], out: &mut [u16]) -> f32 {
     step
 }
 
-#[inline(always)]
-fn dequantise_body<I: Isa>(sums: &[i32], surplus: &[i32], steps: &[f32], step: f32, out: &mut [f32]) {
-    let n = out.len();
-    let (sums, surplus, steps) = (&sums[..n], &surplus[..n], &steps[..n]);
-    for i in 0..n {
-        out[i] = (sums[i] - surplus[i]) as f32 * (step * steps[i]);
-    }
-}
-
 on_path! { fn bytes(x: &[f32], out: &mut [u8]) -> f32 = bytes_body }
-on_path! { fn words(x: &[f32], out: &mut [u16]) -> f32 = words_body }
 on_path! {
-    fn dequantise_row(sums: &[i32], surplus: &[i32], steps: &[f32], step: f32, out: &mut [f32]) = dequantise_body
+    /// Quantises one row of weights; returns its step.
+    pub(crate) fn signed(x: &[f32], out: &mut [i8]) -> f32 = signed_body
 }
-
+on_path! { fn words(x: &[f32], out: &mut [u16]) -> f32 = words_body }
 /// Quantises one token into the activations that `dot` reads; returns its step. What lies beyond K meets zero weights.
 pub(crate) fn quantise(path: Path, dot: Dot, x: &[f32], out: &mut [u8]) -> f32 {
     debug_assert!(out.len() >= padded_depth(x.len()) * dot.activation_bytes());
@@ -74,16 +74,4 @@ pub(crate) fn quantise(path: Path, dot: Dot, x: &[f32], out: &mut [u8]) -> f32 {
         Dot::Avx2 => words(path, x, bytemuck::cast_slice_mut(out)),
         Dot::Vnni512 | Dot::Portable => bytes(path, x, out),
     }
-}
-
-/// The f32 values of the sums of a token whose step is `step`, columns from `column` on.
-pub(crate) fn dequantise(path: Path, weights: &Int8Panels, sums: &[i32], column: usize, step: f32, out: &mut [f32]) {
-    dequantise_row(
-        path,
-        sums,
-        &weights.surplus()[column..],
-        &weights.scales()[column..],
-        step,
-        out,
-    );
 }

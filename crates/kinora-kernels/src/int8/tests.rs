@@ -1,7 +1,9 @@
 //! Exact integers on every path.
 
-use super::quantise::{dequantise, quantise};
+use super::quantise::quantise;
 use super::*;
+use crate::Activation;
+use crate::ending::{IntegerSums, RowEnding, finish_integers};
 use crate::testing::{fast_paths, values};
 
 fn dots() -> Vec<(Path, Dot)> {
@@ -90,7 +92,13 @@ fn zeros_stay_zero_and_infinities_and_nan_are_not_hidden() {
             let (mut a, mut sums, mut out) = ([0u8; 16], [0; PANEL], [0.0]);
             let step = quantise(path, dot, x, &mut a);
             tile(dot, (1, 1), &a, 16, panels.panel(0), &mut sums, PANEL);
-            dequantise(path, &panels, &sums, 0, step, &mut out);
+            let sums = IntegerSums {
+                sums: &sums,
+                surplus: panels.surplus(),
+                steps: panels.scales(),
+                step,
+            };
+            finish_integers(path, sums, &[0.0], RowEnding::Residual(Activation::None), &mut out);
             out[0]
         };
         assert_eq!(run(&[0.0; 4]), 0.0, "{path}");

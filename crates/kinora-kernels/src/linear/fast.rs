@@ -1,7 +1,7 @@
 //! The blocked f32 product of the fast paths.
 
 use crate::Path;
-use crate::ending::Ending;
+use crate::ending::{Ending, finish};
 use crate::gemm::{PANEL, Panels, Segment, Sums, TILE_ROWS, tile};
 use crate::threads::{self, TileMut};
 
@@ -13,12 +13,12 @@ const ROWS: usize = 8 * TILE_ROWS;
 const COLUMNS: usize = 8 * PANEL;
 
 /// The ending of `x` `[T,K]` times the panels, into `out` `[T,N]`.
-pub(super) fn linear(path: Path, x: &[f32], panels: &Panels, bias: Option<&[f32]>, ending: Ending, out: &mut [f32]) {
+pub(super) fn linear(path: Path, x: &[f32], panels: &Panels, bias: &[f32], ending: Ending, out: &mut [f32]) {
     let columns = panels.columns();
     let rows = out.len().checked_div(columns).unwrap_or(0);
     let (row_block, column_block) = block_size(rows, columns, COLUMNS);
     let tiles = threads::tiles(out, columns, rows, row_block, column_block);
-    let work = |out: TileMut| run(path, x, panels, bias.unwrap_or(&[]), ending, out);
+    let work = |out: TileMut| run(path, x, panels, bias, ending, out);
     if rows * columns * panels.depth() < 1 << 16 {
         tiles.into_iter().for_each(work);
     } else {
@@ -45,7 +45,7 @@ pub(super) fn block_size(rows: usize, columns: usize, most: usize) -> (usize, us
 fn run(path: Path, x: &[f32], panels: &Panels, bias: &[f32], ending: Ending, mut out: TileMut) {
     let (depth, rows, columns) = (panels.depth(), out.rows.clone(), out.columns.clone());
     let stride = columns.len().next_multiple_of(PANEL);
-    let bias = bias.get(columns.clone()).unwrap_or(&[]);
+    let bias = &bias[columns.clone()];
     threads::with_scratch(rows.len() * stride, |sums| {
         for from in (0..depth.max(1)).step_by(DEPTH) {
             let len = DEPTH.min(depth - from);
@@ -74,9 +74,9 @@ fn run(path: Path, x: &[f32], panels: &Panels, bias: &[f32], ending: Ending, mut
                     );
                 }
                 if from + len == depth {
-                    for (i, sums) in sums.chunks_exact_mut(stride).enumerate() {
-                        let at = (first + i, columns.start);
-                        ending.finish(path, &mut sums[..columns.len()], bias, at, out.row(first + i));
+                    for (i, sums) in sums.chunks_exact(stride).enumerate() {
+                        let ending = ending.of_row(first + i, columns.start);
+                        finish(path, sums, bias, ending, out.row(first + i));
                     }
                 }
             }

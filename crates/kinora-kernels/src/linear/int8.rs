@@ -1,7 +1,7 @@
 //! The int8 product: quantise, multiply, dequantise and end, without leaving the second-level cache.
 
 use crate::Path;
-use crate::ending::Ending;
+use crate::ending::{Ending, IntegerSums, finish_integers};
 use crate::gemm::{PANEL, TILE_ROWS};
 use crate::int8::{Dot, Int8Panels, padded_depth, quantise, tile};
 use crate::threads::{self, TileMut};
@@ -10,20 +10,13 @@ use crate::threads::{self, TileMut};
 const COLUMNS: usize = 8 * PANEL;
 
 /// The ending of `x` `[T,K]`, quantised, times the panels, into `out` `[T,N]`.
-pub(super) fn linear(
-    path: Path,
-    x: &[f32],
-    panels: &Int8Panels,
-    bias: Option<&[f32]>,
-    ending: Ending,
-    out: &mut [f32],
-) {
+pub(super) fn linear(path: Path, x: &[f32], panels: &Int8Panels, bias: &[f32], ending: Ending, out: &mut [f32]) {
     let columns = panels.scales().len();
     let rows = out.len() / columns;
     // Whole rows where possible, so that each is quantised once.
     let (row_block, column_block) = super::fast::block_size(rows, columns, columns);
     let tiles = threads::tiles(out, columns, rows, row_block, column_block);
-    let work = |out: TileMut| run(path, x, panels, bias.unwrap_or(&[]), ending, out);
+    let work = |out: TileMut| run(path, x, panels, bias, ending, out);
     if rows * columns * panels.depth() < 1 << 18 {
         tiles.into_iter().for_each(work);
     } else {
@@ -36,10 +29,9 @@ fn run(path: Path, x: &[f32], panels: &Int8Panels, bias: &[f32], ending: Ending,
     let (rows, columns) = (out.rows.clone(), out.columns.clone());
     let row_bytes = padded_depth(depth) * dot.activation_bytes();
     let row_floats = row_bytes / size_of::<f32>();
-    threads::with_scratch(rows.len() * (row_floats + 1) + (TILE_ROWS + 1) * COLUMNS, |scratch| {
+    threads::with_scratch(rows.len() * (row_floats + 1) + TILE_ROWS * COLUMNS, |scratch| {
         let (activations, rest) = scratch.split_at_mut(rows.len() * row_floats);
-        let (steps, rest) = rest.split_at_mut(rows.len());
-        let (sums, values) = rest.split_at_mut(TILE_ROWS * COLUMNS);
+        let (steps, sums) = rest.split_at_mut(rows.len());
         let activations: &mut [u8] = bytemuck::cast_slice_mut(activations);
         let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
         for (i, row) in rows.clone().enumerate() {
@@ -48,7 +40,7 @@ fn run(path: Path, x: &[f32], panels: &Int8Panels, bias: &[f32], ending: Ending,
         }
         for first in columns.clone().step_by(COLUMNS) {
             let block = first..columns.end.min(first + COLUMNS);
-            let bias = bias.get(block.clone()).unwrap_or(&[]);
+            let (surplus, scales) = (&panels.surplus()[block.clone()], &panels.scales()[block.clone()]);
             for from in (0..rows.len()).step_by(TILE_ROWS) {
                 let count = TILE_ROWS.min(rows.len() - from);
                 let a = &activations[from * row_bytes..];
@@ -65,11 +57,15 @@ fn run(path: Path, x: &[f32], panels: &Int8Panels, bias: &[f32], ending: Ending,
                     );
                 }
                 for (i, sums) in sums.chunks_exact(COLUMNS).take(count).enumerate() {
-                    let values = &mut values[..block.len()];
-                    quantise::dequantise(path, panels, sums, first, steps[from + i], values);
                     let row = rows.start + from + i;
                     let out = &mut out.row(row)[first - columns.start..][..block.len()];
-                    ending.finish(path, values, bias, (row, first), out);
+                    let sums = IntegerSums {
+                        sums,
+                        surplus,
+                        steps: scales,
+                        step: steps[from + i],
+                    };
+                    finish_integers(path, sums, &bias[block.clone()], ending.of_row(row, first), out);
                 }
             }
         }

@@ -29,7 +29,8 @@ pub struct Linear {
     out_features: usize,
     in_features: usize,
     weights: Weights,
-    bias: Option<Vec<f32>>,
+    /// Zeros where there is none.
+    bias: Vec<f32>,
 }
 
 enum Weights {
@@ -91,13 +92,9 @@ impl Linear {
             return Self::pack(weight, bias, out_features, in_features);
         }
         check_parameters(weight.len(), bias, out_features, in_features)?;
+        let path = Path::active()?;
         let panels = Int8Panels::pack(in_features, out_features, |n, out| {
-            let row = &weight[n * in_features..][..in_features];
-            let (step, inv_step) = quantise::step(row);
-            for (out, v) in out.iter_mut().zip(row) {
-                *out = (v * inv_step).round_ties_even() as i8;
-            }
-            step
+            quantise::signed(path, &weight[n * in_features..][..in_features], out)
         })?;
         Ok(Self::from_int8(panels, bias, out_features, in_features))
     }
@@ -132,7 +129,7 @@ impl Linear {
             out_features,
             in_features,
             weights: Weights::Int8(panels),
-            bias: bias.map(<[f32]>::to_vec),
+            bias: bias.map_or_else(|| vec![0.0; out_features], <[f32]>::to_vec),
         }
     }
 
@@ -154,7 +151,7 @@ impl Linear {
             out_features,
             in_features,
             weights,
-            bias: bias.map(<[f32]>::to_vec),
+            bias: bias.map_or_else(|| vec![0.0; out_features], <[f32]>::to_vec),
         })
     }
 
@@ -183,7 +180,7 @@ impl Linear {
             Weights::Panels(panels) => panels.bytes(),
             Weights::Int8(panels) => panels.bytes(),
         };
-        weights + self.bias.as_deref().map_or(0, size_of_val)
+        weights + size_of_val(self.bias.as_slice())
     }
 }
 
@@ -253,14 +250,14 @@ fn check_residual(op: &'static str, x: &Tensor, w: &Linear, residual: &Tensor) -
 
 fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
     let path = Path::enter()?;
-    let bias = w.bias.as_deref();
+    let bias = w.bias.as_slice();
     match (&w.weights, path) {
         (Weights::Panels(panels), Path::Reference) => {
             let plain = panels.to_rows();
             run_reference(
                 x,
                 w,
-                |x, sums| reference::linear(x, &plain, bias, w.in_features, sums),
+                |x, sums| reference::linear(x, &plain, Some(bias), w.in_features, sums),
                 ending,
                 out,
             );
@@ -273,7 +270,7 @@ fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
             run_reference(
                 x,
                 w,
-                |x, sums| reference::linear(x, plain, bias, w.in_features, sums),
+                |x, sums| reference::linear(x, plain, Some(bias), w.in_features, sums),
                 ending,
                 out,
             );
@@ -283,7 +280,7 @@ fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
             run_reference(
                 x,
                 w,
-                |x, sums| reference::linear_int8(x, &rows, scales, bias, sums),
+                |x, sums| reference::linear_int8(x, &rows, scales, Some(bias), sums),
                 ending,
                 out,
             );
