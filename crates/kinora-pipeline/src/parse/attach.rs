@@ -111,7 +111,12 @@ impl Clause<'_> {
                 | "made out of"
                 | "made from"
         );
-        if prep == "of" {
+        if prep == "full of" {
+            self.describe(Attribute {
+                kind: AttributeKind::With,
+                text: format!("full of {}", np.text()),
+            });
+        } else if prep == "of" {
             self.of(np);
         } else if prep.starts_with("made ") {
             self.describe(Attribute {
@@ -132,7 +137,10 @@ impl Clause<'_> {
             || np.class == NounClass::Abstract
         {
             self.comparison(prep, &np);
-        } else if prep == "with" && self.last == Last::Setting && self.subj.is_empty() && inanimate(np.class) {
+        } else if prep == "with"
+            && self.last == Last::Setting
+            && (scenic(np.class) || self.subj.is_empty() && inanimate(np.class))
+        {
             self.detail(prep, &np);
         } else {
             let kind = self.motion_kind();
@@ -156,7 +164,7 @@ impl Clause<'_> {
         let someone = matches!(self.last, Last::Subject(_) | Last::InPhrase(_) | Last::Verb)
             && !(self.subj.is_empty() && self.actors.is_empty());
         let worn = matches!(prep, "in" | "with") && np.class == NounClass::Garment;
-        let part = prep == "with" && np.class == NounClass::BodyPart;
+        let part = np.class == NounClass::BodyPart && (prep == "with" || (prep == "on" && np.possessed));
         let own = prep == "with" && np.possessed && np.class != NounClass::Person && np.class != NounClass::Animal;
         someone && (worn || part || own)
     }
@@ -177,6 +185,10 @@ impl Clause<'_> {
                 | "outside"
                 | "by"
                 | "at the foot of"
+                | "at the edge of"
+                | "on the edge of"
+                | "on the side of"
+                | "by the side of"
                 | "on top of"
                 | "close to"
                 | "around"
@@ -198,15 +210,15 @@ impl Clause<'_> {
                         && !matches!(prep, "past" | "towards" | "around")
                         && !(prep == "over" && self.motion_kind() == Some(MotionKind::Jump)))
             }
+            NounClass::Unknown if np.proper => inside || near,
             NounClass::Unknown => {
                 matches!(prep, "in" | "at" | "inside" | "within" | "across" | "throughout")
                     && free
                     && np.count == Count::One
                     && !self.of_thing(np)
             }
-            NounClass::Plant => {
-                np.plural() && matches!(prep, "among" | "amongst" | "amid" | "between" | "through") && free
-            }
+            NounClass::Plant => np.plural() && matches!(prep, "among" | "amongst" | "amid" | "through") && free,
+            NounClass::Sky if prep == "on" => np.count == Count::One,
             NounClass::Sky => {
                 np.plural() && matches!(prep, "among" | "amongst" | "between" | "above" | "through" | "over") && free
             }
@@ -214,19 +226,17 @@ impl Clause<'_> {
         }
     }
 
-    /// "in a zorblax" after a holding verb is a thing; kept simple: indefinite unknown nouns with attributes of size are things.
+    /// An unknown noun with a colour or a material is a thing, not a place: "in a red zorblax".
     fn of_thing(&self, np: &Np) -> bool {
-        np.attributes
-            .iter()
-            .any(|a| matches!(a.kind, AttributeKind::Colour | AttributeKind::Material))
-            && np.indefinite
+        let made = |k: AttributeKind| matches!(k, AttributeKind::Colour | AttributeKind::Material);
+        np.indefinite && np.attributes.iter().any(|a| made(a.kind))
     }
 
     /// Left, right, viewer, distance, circles.
     fn direction_phrase(&mut self, prep: &str, np: &Np) -> bool {
         let noun = np.noun.as_str();
         if np.class == NounClass::Viewer {
-            self.to_viewer(prep);
+            self.viewer_phrase(prep);
             return true;
         }
         if noun == "circle" || noun == "zigzag" || noun == "spiral" || (noun == "loop" && prep == "in") {
@@ -247,6 +257,10 @@ impl Clause<'_> {
                 m.kind = kind;
                 m.manner.push(manner.clone());
             });
+        }
+        if noun == "background" && np.attributes.is_empty() && prep == "in" {
+            self.far_or_near(prep, noun);
+            return true;
         }
         if np.class != NounClass::Direction {
             return false;
@@ -283,11 +297,14 @@ impl Clause<'_> {
 
     fn far_or_near(&mut self, prep: &str, noun: &str) {
         let away = matches!(noun, "distance" | "horizon") && matches!(prep, "into" | "to" | "towards" | "toward");
-        if away {
-            self.with_motion(|m| m.direction = Some(Direction::Away));
+        let round = noun == "corner" && matches!(prep, "around" | "round");
+        if away || round {
+            self.with_motion(|m| m.direction = Some(if away { Direction::Away } else { Direction::Around }));
+        } else if prep == "at" && noun == "horizon" {
+            self.with_motion(|m| m.manner.push("at the horizon".into()));
         } else if matches!(
             noun,
-            "distance" | "horizon" | "foreground" | "front" | "centre" | "center" | "middle" | "corner"
+            "distance" | "horizon" | "foreground" | "background" | "front" | "centre" | "center" | "middle" | "corner"
         ) && !(prep == "to" || prep == "from")
         {
             self.describe(Attribute {
@@ -298,7 +315,7 @@ impl Clause<'_> {
     }
 
     /// "towards us", "away from the camera", "at the camera".
-    pub(super) fn to_viewer(&mut self, prep: &str) {
+    pub(super) fn viewer_phrase(&mut self, prep: &str) {
         let moving = self
             .motion_kind()
             .is_some_and(|k| !matches!(k, MotionKind::Stay | MotionKind::Act | MotionKind::Swing));
@@ -480,27 +497,34 @@ impl Clause<'_> {
             return;
         }
         if np.class == NounClass::Viewer {
-            self.to_viewer("towards");
+            self.viewer_phrase("towards");
             return;
         }
-        if matches!(np.class, NounClass::Place | NounClass::Room | NounClass::Building)
-            && matches!(kind, Some(MotionKind::Travel | MotionKind::Circle | MotionKind::Rise))
-            && verb != "ride"
-        {
-            if np.class != NounClass::Building || self.shot.setting.is_none() && verb != "climb" {
-                if verb == "cross" {
-                    self.with_motion(|m| m.direction = Some(Direction::Across));
-                }
-                self.place("", np);
-                return;
+        let travels =
+            matches!(kind, Some(MotionKind::Travel | MotionKind::Circle | MotionKind::Rise)) && verb != "ride";
+        let building = np.class == NounClass::Building && self.shot.setting.is_none() && verb != "climb";
+        if travels && (building || matches!(np.class, NounClass::Place | NounClass::Room)) {
+            if verb == "cross" {
+                self.with_motion(|m| m.direction = Some(Direction::Across));
             }
+            self.place("", np);
+            return;
         }
-        if matches!(np.class, NounClass::Place | NounClass::Room)
-            && matches!(
-                verb.as_str(),
-                "overlook" | "explore" | "light" | "illuminate" | "cover" | "fill" | "watch" | "admire" | "face"
-            )
-        {
+        let makes = matches!(
+            verb.as_str(),
+            "paint"
+                | "draw"
+                | "build"
+                | "make"
+                | "create"
+                | "carve"
+                | "photograph"
+                | "ride"
+                | "attack"
+                | "play"
+                | "destroy"
+        );
+        if matches!(np.class, NounClass::Place | NounClass::Room) && !makes {
             self.place("", np);
             return;
         }
@@ -532,8 +556,15 @@ impl Clause<'_> {
 
     /// Relates the one spoken of to a subject in a prepositional phrase.
     pub(super) fn relate_phrase(&mut self, prep: &str, to: usize) {
+        // "juggles oranges on a unicycle": the one who acts rides, not what is held.
+        let rides = matches!(prep, "on" | "in")
+            && matches!(
+                self.shot.subjects[to].class,
+                NounClass::Vehicle | NounClass::Boat | NounClass::Aircraft
+            )
+            && !self.actors.is_empty();
         let from = match self.last {
-            Last::Subject(i) | Last::InPhrase(i) if i != to => Some(i),
+            Last::Subject(i) | Last::InPhrase(i) if i != to && !rides => Some(i),
             _ => self.actors.first().or(self.subj.first()).copied(),
         };
         if let Some(from) = from {
@@ -556,5 +587,13 @@ fn inanimate(class: NounClass) -> bool {
             | NounClass::Unknown
             | NounClass::Food
             | NounClass::Room
+    )
+}
+
+/// What a place has rather than the one who is there: "on a beach with palm trees".
+fn scenic(class: NounClass) -> bool {
+    matches!(
+        class,
+        NounClass::Plant | NounClass::Sky | NounClass::Building | NounClass::Place
     )
 }

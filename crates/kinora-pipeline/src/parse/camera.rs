@@ -183,6 +183,10 @@ fn lead(words: &[Word], at: usize, manner: &mut Vec<String>, camera: &mut Camera
         let t = w.text.as_str();
         if MANNER.contains(&t) {
             manner.insert(0, t.to_owned());
+        } else if t == "wide" {
+            camera.framing = camera.framing.or(Some(super::scene::Framing::Wide));
+        } else if t == "aerial" {
+            camera.angle = camera.angle.or(Some(Angle::Aerial));
         } else if t == "handheld" || t == "static" {
             camera.moves.push(if t == "handheld" {
                 CameraMove::Handheld
@@ -418,8 +422,24 @@ fn phrase(words: &mut [Word], at: usize, camera: &mut Camera, shot: &mut Shot) -
     if (loose && !head && !ends) || (*name == "tracking" && !head) {
         return None;
     }
+    let of_light = at > 0
+        && matches!(
+            words[at - 1].text.as_str(),
+            "light" | "lit" | "spotlight" | "shines" | "shining" | "sunlight" | "moonlight"
+        );
+    if name.starts_with("from ") && of_light {
+        return None;
+    }
     let mut manner = Vec::new();
     match term {
+        Term::Move(CameraMove::Pan) => {
+            let (found, end, _) = directions(words, i, &mut manner);
+            let side = movement("pan", &found).unwrap_or(CameraMove::Pan);
+            if side != CameraMove::Pan {
+                i = end;
+            }
+            camera.moves.push(side);
+        }
         Term::Move(m) => camera.moves.push(*m),
         Term::Framing(f) => camera.framing = camera.framing.or(Some(*f)),
         Term::Angle(a) => camera.angle = camera.angle.or(Some(*a)),
@@ -443,7 +463,9 @@ fn phrase(words: &mut [Word], at: usize, camera: &mut Camera, shot: &mut Shot) -
         manner.push(w.text.clone());
         i += 1;
     }
-    let moving = free(words, i).is_some_and(|w| w.text.ends_with("ing")) && !matches!(term, Term::Pace(_));
+    let after_camera = i > at && CAMERAS.contains(&words[i - 1].text.as_str());
+    let moving =
+        (after_camera || free(words, i).is_some_and(|w| w.text.ends_with("ing"))) && !matches!(term, Term::Pace(_));
     if moving && camera_verb(words, i).is_some() && !matches!(words[i].text.as_str(), "showing" | "revealing") {
         i = moves(words, i, camera, &mut manner);
     } else if is(
@@ -465,7 +487,7 @@ fn phrase(words: &mut [Word], at: usize, camera: &mut Camera, shot: &mut Shot) -
         ],
     ) && !matches!(term, Term::Pace(_))
     {
-        let opens = !is(words, i, &["from", "at"]) || !TERMS.at(words, i + 2).or(TERMS.at(words, i + 1)).is_some();
+        let opens = !is(words, i, &["from", "at"]) || TERMS.at(words, i + 2).or(TERMS.at(words, i + 1)).is_none();
         if opens && !is(words, i, &["at", "from"]) {
             i += 1;
         }

@@ -5,6 +5,7 @@ use super::lexicon::{AttributeKind, INDEX, NounClass, function_words as fw, noun
 use super::scene::{Attribute, Count};
 use super::tag::{Pos, Word};
 use super::token::{Kind, Span};
+use super::verb_group::verb_group;
 
 /// A noun phrase.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Np {
     pub indefinite: bool,
     /// "its tail": the possessor is the clause's subject.
     pub possessed: bool,
+    /// A capitalised word that the lexicon does not hold.
+    pub proper: bool,
     /// "a woman's face".
     pub owner: Option<Box<Np>>,
     pub span: Span,
@@ -85,6 +88,11 @@ pub(crate) fn chunk(words: &[Word]) -> Vec<Item> {
             i += 1;
             continue;
         }
+        if let Some((text, n)) = listed(words, i, fw::LONG_ADVERBS) {
+            out.push(Item::Adv(text.to_owned(), w.span.to(words[i + n - 1].span)));
+            i += n;
+            continue;
+        }
         if let Some((text, n)) = long_preposition(words, i) {
             out.push(Item::Prep(text.to_owned(), w.span.to(words[i + n - 1].span)));
             i += n;
@@ -111,10 +119,14 @@ fn single(words: &[Word], i: usize, out: &mut Vec<Item>) -> usize {
     let w = &words[i];
     match w.pos {
         Pos::Adj | Pos::Num => {
-            let (attributes, next) = adjectives(words, i);
-            if !attributes.is_empty() {
-                out.push(Item::Adj(attributes, w.span.to(words[next - 1].span)));
+            let (mut attributes, next) = adjectives(words, i);
+            if attributes.is_empty() {
+                attributes.push(Attribute {
+                    kind: AttributeKind::Other,
+                    text: w.text.clone(),
+                });
             }
+            out.push(Item::Adj(attributes, w.span.to(words[next - 1].span)));
             return (next - i).max(1);
         }
         Pos::Adv => out.push(Item::Adv(w.text.clone(), w.span)),
@@ -133,15 +145,22 @@ fn single(words: &[Word], i: usize, out: &mut Vec<Item>) -> usize {
 }
 
 /// The longest preposition of several words at `i`, with its length in words.
-pub(crate) fn long_preposition(words: &[Word], i: usize) -> Option<(&'static str, usize)> {
-    if !matches!(
+fn long_preposition(words: &[Word], i: usize) -> Option<(&'static str, usize)> {
+    let opens = matches!(
         words[i].pos,
         Pos::Prep | Pos::Part | Pos::Adv | Pos::Noun | Pos::Verb | Pos::Adj
-    ) {
-        return None;
+    );
+    if opens {
+        listed(words, i, fw::LONG_PREPOSITIONS)
+    } else {
+        None
     }
+}
+
+/// The longest phrase of a list at `i`, with its length in words.
+fn listed(words: &[Word], i: usize, list: &'static [&'static str]) -> Option<(&'static str, usize)> {
     let mut best: Option<(&'static str, usize)> = None;
-    for p in fw::LONG_PREPOSITIONS {
+    for p in list {
         let mut n = 0;
         let fits = p.split(' ').all(|part| {
             let ok = words.get(i + n).is_some_and(|w| w.text == part && !w.used);
@@ -167,7 +186,11 @@ fn adjectives(words: &[Word], from: usize) -> (Vec<Attribute>, usize) {
                 break;
             }
         } else {
-            push_attribute(&mut attributes, &w.text);
+            push_attribute(
+                &mut attributes,
+                &w.text,
+                i > 0 && matches!(words[i - 1].pos, Pos::Adj | Pos::Adv),
+            );
         }
         i += 1;
     }
@@ -175,14 +198,14 @@ fn adjectives(words: &[Word], from: usize) -> (Vec<Attribute>, usize) {
 }
 
 /// Adds an adjective, joining shade and colour ("light blue", "dark green").
-fn push_attribute(attributes: &mut Vec<Attribute>, text: &str) {
+fn push_attribute(attributes: &mut Vec<Attribute>, text: &str, merge: bool) {
     let kind = attribute_kind(text);
     if let Some(last) = attributes.last_mut() {
         let shade = [
             "light", "dark", "bright", "pale", "deep", "vivid", "dimly", "brightly", "softly", "neon",
         ]
         .contains(&last.text.as_str());
-        let colour = kind == AttributeKind::Colour || text == "lit";
+        let colour = merge && (kind == AttributeKind::Colour || text == "lit");
         if shade && colour {
             last.text = format!("{} {text}", last.text);
             last.kind = kind;
@@ -225,6 +248,7 @@ struct Draft {
     definite: bool,
     indefinite: bool,
     possessed: bool,
+    proper: bool,
 }
 
 /// A noun phrase at `from`, with the index after it.
@@ -261,10 +285,15 @@ pub(crate) fn noun_phrase(words: &[Word], from: usize) -> Option<(Np, usize)> {
                 degree(&mut d, &w.text)
             }
             Pos::Adj if d.nouns.is_empty() => {
-                push_attribute(&mut d.attributes, &w.text);
+                push_attribute(
+                    &mut d.attributes,
+                    &w.text,
+                    i > 0 && matches!(words[i - 1].pos, Pos::Adj | Pos::Adv),
+                );
                 1
             }
             Pos::Noun => {
+                d.proper = w.capital && w.class() == NounClass::Unknown;
                 d.nouns.push((w.lemma.clone(), w.plural));
                 1
             }
@@ -384,7 +413,7 @@ fn finish(mut d: Draft, span: Span) -> Option<Np> {
     for (noun, _) in d.nouns {
         match attribute_kind(&noun) {
             AttributeKind::Other if INDEX.adjectives.contains_key(noun.as_str()) || style_like(&noun) => {
-                push_attribute(&mut d.attributes, &noun)
+                push_attribute(&mut d.attributes, &noun, false)
             }
             AttributeKind::Other => front.push(noun),
             kind => d.attributes.push(Attribute { kind, text: noun }),
@@ -403,6 +432,7 @@ fn finish(mut d: Draft, span: Span) -> Option<Np> {
         definite: d.definite,
         indefinite: d.indefinite,
         possessed: d.possessed,
+        proper: d.proper,
         owner: None,
         span,
     })
@@ -412,7 +442,7 @@ fn finish(mut d: Draft, span: Span) -> Option<Np> {
 fn style_like(noun: &str) -> bool {
     matches!(
         noun,
-        "baby" | "toy" | "giant" | "adult" | "fantasy" | "monster" | "miniature" | "neon"
+        "baby" | "toy" | "giant" | "adult" | "fantasy" | "miniature" | "neon"
     )
 }
 
@@ -441,7 +471,11 @@ fn with_of(words: &[Word], np: Np, next: usize) -> (Np, usize) {
     let counts = listed(fw::PAIRS)
         || listed(fw::COLLECTIVES)
         || matches!(word, "lot" | "dozen" | "hundred" | "thousand" | "ton");
-    if counts && inner.plural() {
+    let animals = matches!(
+        inner.class,
+        NounClass::Animal | NounClass::Bird | NounClass::SeaAnimal | NounClass::Person
+    ) && !inner.indefinite;
+    if counts && (inner.plural() || animals) {
         let count = match inner.count {
             Count::Exact(n) => Count::Exact(n),
             _ if listed(fw::PAIRS) => Count::Exact(2),
@@ -498,106 +532,4 @@ fn with_of(words: &[Word], np: Np, next: usize) -> (Np, usize) {
         );
     }
     (np, next)
-}
-
-/// Verbs that hand the action on: "starts to run", "goes swimming".
-const CATENATIVE: &str = "start begin try continue keep stop want like love need attempt learn prepare go come finish enjoy help get use pretend manage";
-
-/// A verb group at `from`, with the index after it.
-fn verb_group(words: &[Word], from: usize) -> Option<(Vg, usize)> {
-    let mut i = from;
-    let (mut aux, mut negated) = (None, false);
-    let mut manner = Vec::new();
-    while let Some(w) = words.get(i).filter(|w| !w.used) {
-        match w.pos {
-            Pos::Aux => aux = Some(w.text.as_str()),
-            Pos::Neg if aux.is_some() && matches!(w.text.as_str(), "not" | "n't" | "never") => negated = true,
-            Pos::Adv if aux.is_some() || i > from || verb_after_adverb(words, i) => manner.push(w.text.clone()),
-            Pos::Prep if w.text == "about" && aux.is_some() => {}
-            Pos::Prep if w.text == "to" && aux.is_some() => {}
-            _ => break,
-        }
-        i += 1;
-    }
-    let main = words.get(i).filter(|w| w.pos == Pos::Verb && !w.used);
-    let Some(main) = main else {
-        let aux = aux?;
-        let lemma = if matches!(aux, "has" | "have" | "had") {
-            "have"
-        } else {
-            "be"
-        };
-        let end = words
-            .iter()
-            .enumerate()
-            .take(i)
-            .skip(from)
-            .rev()
-            .find(|(_, w)| matches!(w.pos, Pos::Aux | Pos::Neg))
-            .map_or(from, |w| w.0)
-            + 1;
-        manner.clear();
-        return Some((
-            Vg {
-                lemma: lemma.into(),
-                form: Form::Base,
-                finite: true,
-                passive: false,
-                negated,
-                manner,
-                span: words[from].span.to(words[end - 1].span),
-            },
-            end,
-        ));
-    };
-    let mut lemma = main.lemma.clone();
-    let mut form = main.form.unwrap_or(Form::Base);
-    let be = aux.is_some_and(|a| {
-        matches!(
-            a,
-            "is" | "are" | "was" | "were" | "be" | "been" | "being" | "'s" | "'re" | "get" | "gets" | "got" | "getting"
-        )
-    });
-    let finite = aux.is_some_and(|a| a != "being" && a != "be")
-        || matches!(form, Form::Third | Form::Base | Form::Past | Form::Participle);
-    let passive = form == Form::Participle && be;
-    i += 1;
-    while CATENATIVE.split(' ').any(|c| c == lemma) {
-        let to = usize::from(words.get(i).is_some_and(|w| w.text == "to" && !w.used));
-        let Some(next) = words
-            .get(i + to)
-            .filter(|w| w.pos == Pos::Verb && !w.used && w.form != Some(Form::Third))
-        else {
-            break;
-        };
-        if to == 0 && next.form != Some(Form::Ing) {
-            break;
-        }
-        lemma = next.lemma.clone();
-        if form == Form::Participle {
-            form = Form::Past;
-        }
-        i += to + 1;
-    }
-    let span = words[from].span.to(words[i - 1].span);
-    Some((
-        Vg {
-            lemma,
-            form,
-            finite,
-            passive,
-            negated,
-            manner,
-            span,
-        },
-        i,
-    ))
-}
-
-/// An adverb that opens a verb group ("slowly walks").
-fn verb_after_adverb(words: &[Word], i: usize) -> bool {
-    words[i..]
-        .iter()
-        .find(|w| w.pos != Pos::Adv)
-        .is_some_and(|w| matches!(w.pos, Pos::Verb) && !w.used)
 }

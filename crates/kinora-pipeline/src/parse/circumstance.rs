@@ -29,7 +29,8 @@ impl Clause<'_> {
                 self.facts_of(&np.attributes, span);
             }
             NounClass::Light if matches!(prep, "" | "in" | "by" | "with" | "under" | "through" | "at") => {
-                let described = !np.attributes.is_empty()
+                let described = prep.is_empty() && np.noun == "spotlight"
+                    || !np.attributes.is_empty()
                     || np.noun.contains(' ')
                     || !prep.is_empty()
                     || matches!(
@@ -176,6 +177,9 @@ impl Clause<'_> {
     /// Adjectives that stand alone: mood, weather, time; the rest is kept as it is.
     pub(super) fn loose(&mut self, list: &[Attribute], span: Span) {
         for a in list {
+            if self.place_adverb(&a.text, span) {
+                continue;
+            }
             let phrase = Phrase {
                 text: a.text.clone(),
                 span,

@@ -35,25 +35,25 @@ pub(super) struct Clause<'a> {
     pub actors: Vec<usize>,
     pub last: Last,
     /// A finite verb was seen in this clause.
-    has_verb: bool,
+    pub has_verb: bool,
     /// A verb waits for its object.
     pub verb_open: bool,
     pub passive: bool,
     /// The verb of a state ("covered in", "surrounded by").
     pub state_verb: Option<String>,
-    copula: bool,
-    relative: bool,
+    pub copula: bool,
+    pub relative: bool,
     pub prep: Option<(String, Span)>,
     last_prep: Option<String>,
-    conj: bool,
-    comma: bool,
-    boundary: bool,
-    neg: Option<Span>,
+    pub conj: bool,
+    pub comma: bool,
+    pub boundary: bool,
+    pub neg: Option<Span>,
     /// A verb that comes before its subject ("running through the woods, a deer …").
-    pending: Vec<Motion>,
+    pub pending: Vec<Motion>,
     pub manner: Vec<String>,
-    medium: bool,
-    ghost: bool,
+    pub medium: bool,
+    pub ghost: bool,
     pub from_side: Option<Direction>,
 }
 
@@ -91,9 +91,13 @@ pub(super) fn read(items: &[Item], shot: &mut Shot, before: Option<&Shot>) {
 }
 
 /// Does a finite verb follow the phrase directly (adverbs and a relative clause aside)?
-fn verb_follows(rest: &[Item]) -> bool {
+pub(super) fn verb_follows(rest: &[Item]) -> bool {
     match rest.iter().find(|i| !matches!(i, Item::Adv(..))) {
-        Some(Item::Verb(v)) => v.finite && !(v.form == Form::Participle && reduced(v, rest)),
+        Some(Item::Verb(v)) => {
+            v.finite
+                && !(v.form == Form::Participle
+                    && reduced(v, rest.iter().skip_while(|i| !matches!(i, Item::Verb(_))).nth(1)))
+        }
         Some(Item::Rel) => {
             rest.iter()
                 .skip(1)
@@ -105,14 +109,19 @@ fn verb_follows(rest: &[Item]) -> bool {
     }
 }
 
+/// After a comma: do more list members and an "and" follow before any verb?
+fn list_goes_on(rest: &[Item]) -> bool {
+    let stop = rest.iter().take(24).find(|i| !matches!(i, Item::Np(_) | Item::Comma));
+    matches!(stop, Some(Item::Conj)) && matches!(rest.first(), Some(Item::Comma | Item::Conj))
+}
+
 /// A participle that describes ("covered in snow") and is no past tense.
-fn reduced(v: &Vg, rest: &[Item]) -> bool {
-    let next = rest.iter().skip_while(|i| !matches!(i, Item::Verb(_))).nth(1);
-    let act =
-        INDEX.verbs.get(v.lemma.as_str()) == Some(&MotionKind::Act) || !INDEX.verbs.contains_key(v.lemma.as_str());
-    act && v.form == Form::Participle
-        && matches!(next, Some(Item::Prep(p, _)) if matches!(p.as_str(), "by" | "in" | "with" | "of" | "from" | "for" | "on"))
-        || (v.form == Form::Participle && matches!(next, Some(Item::Prep(p, _)) if p == "by"))
+pub(super) fn reduced(v: &Vg, next: Option<&Item>) -> bool {
+    let Some(Item::Prep(prep, _)) = next else { return false };
+    let kind = INDEX.verbs.get(v.lemma.as_str());
+    let act = kind.is_none_or(|k| *k == MotionKind::Act);
+    let describes = act && matches!(prep.as_str(), "in" | "with" | "of" | "from" | "for" | "on");
+    v.form == Form::Participle && (describes || prep == "by")
 }
 
 impl Clause<'_> {
@@ -125,7 +134,7 @@ impl Clause<'_> {
             Item::Verb(v) => self.verb(v, rest),
             Item::Prep(p, span) => self.prep = Some((p.clone(), *span)),
             Item::Part(p) => self.particle(p),
-            Item::Adv(a, span) => self.adverb(a, *span),
+            Item::Adv(a, span) => self.adverb(a, *span, rest),
             Item::Adj(list, span) => self.adjectives(list, *span, rest),
             Item::Pron(p) => self.pronoun(p, rest),
             Item::Neg(word, span) => self.negator(word, *span),
@@ -163,7 +172,7 @@ impl Clause<'_> {
 
     /// A preposition without a phrase is a particle of the verb.
     fn drop_prep(&mut self) {
-        if let Some((p, _)) = self.prep.take() {
+        if let Some((p, _)) = self.prep.take().filter(|_| self.last == Last::Verb) {
             self.particle(&p);
         }
     }
@@ -179,6 +188,10 @@ impl Clause<'_> {
 
     fn np(&mut self, np: Np, rest: &[Item]) {
         let np = self.possession(np);
+        // "no text, a penguin": a phrase with an article ends the list of unwanted things.
+        if self.comma && np.indefinite {
+            self.neg = None;
+        }
         if let Some(span) = self.neg {
             self.prep = None;
             self.shot.negations.push(negation::of(&np.text(), span.to(np.span)));
@@ -214,10 +227,10 @@ impl Clause<'_> {
         }
         if self.copula && !self.comma {
             self.copula = false;
-            self.describe(Attribute {
+            self.describe_all(&[Attribute {
                 kind: AttributeKind::Other,
                 text: np.text(),
-            });
+            }]);
             return;
         }
         if self.verb_open && !comma && (!conj || !starts_clause) {
@@ -233,7 +246,11 @@ impl Clause<'_> {
             self.place("", np);
             return;
         }
-        if np.possessed && !self.subj.is_empty() && matches!(np.class, NounClass::BodyPart | NounClass::Garment) {
+        // "her coat flapping", "ears flapping": part of the one spoken of.
+        let part = np.possessed && matches!(np.class, NounClass::BodyPart | NounClass::Garment);
+        let bare_part = comma && np.class == NounClass::BodyPart && !np.definite && !np.indefinite;
+        if (part || bare_part) && !self.subj.is_empty() {
+            self.last = self.subj.first().map_or(self.last, |i| Last::Subject(*i));
             self.describe(Attribute {
                 kind: AttributeKind::With,
                 text: np.text(),
@@ -241,7 +258,11 @@ impl Clause<'_> {
             self.ghost = true;
             return;
         }
-        let joins = (conj || comma) && !self.has_verb && !self.boundary && matches!(self.last, Last::Subject(_));
+        let listed = conj || (comma && list_goes_on(rest));
+        let joins = listed && !self.has_verb && !self.boundary && matches!(self.last, Last::Subject(_));
+        if let Some(a) = np.attributes.iter().find(|a| a.kind == AttributeKind::Season) {
+            self.season(&a.text.clone(), np.span);
+        }
         let index = self.subject(np);
         if !joins {
             self.subj.clear();
@@ -255,6 +276,7 @@ impl Clause<'_> {
     /// The clause's subject is known: the waiting participle belongs to it.
     fn begin(&mut self, index: usize) {
         self.last = Last::Subject(index);
+        self.actors.clear();
         self.has_verb = false;
         self.boundary = false;
         self.ghost = false;
@@ -276,6 +298,7 @@ impl Clause<'_> {
             whole.span = np.span;
             return whole;
         }
+        np.attributes.splice(0..0, owner.attributes.clone());
         np.noun = format!("{}'s {}", owner.noun, np.noun);
         np
     }
@@ -314,110 +337,7 @@ impl Clause<'_> {
         self.shot.subjects.len() - 1
     }
 
-    fn verb(&mut self, v: &Vg, rest: &[Item]) {
-        let (comma, conj) = (std::mem::take(&mut self.comma), std::mem::take(&mut self.conj));
-        if self.prep.as_ref().is_some_and(|p| p.0 != "to") {
-            self.prep = None;
-        }
-        let infinitive = self.prep.take().is_some();
-        self.copula = false;
-        self.passive = false;
-        if v.negated || self.neg.is_some() {
-            self.neg = None;
-            if v.lemma != "be" {
-                self.shot.negations.push(negation::of(&v.lemma, v.span));
-            } else {
-                self.neg = Some(v.span);
-            }
-            return;
-        }
-        if self.ghost && !conj {
-            return;
-        }
-        if v.lemma == "be" {
-            self.copula = !self.subj.is_empty();
-            self.verb_open = false;
-            self.has_verb = true;
-            return;
-        }
-        let reduced = v.form == Form::Participle
-            && (v.passive
-                || reduced(
-                    v,
-                    std::slice::from_ref(&Item::Verb(v.clone()))
-                        .iter()
-                        .chain(rest)
-                        .cloned()
-                        .collect::<Vec<_>>()
-                        .as_slice(),
-                ));
-        if reduced && self.is_state(&v.lemma) {
-            self.state_verb = Some(past_of(&v.lemma));
-            self.verb_open = false;
-            return;
-        }
-        if presents(&v.lemma) && self.subj.is_empty() {
-            self.medium = true;
-            self.last = Last::Nothing;
-            return;
-        }
-        let relative = std::mem::take(&mut self.relative);
-        let dependent = v.form == Form::Ing && !v.finite || reduced && !v.passive || infinitive;
-        let actors = self.actors_of(relative, dependent, comma || conj);
-        self.assign(v, actors);
-        self.passive = reduced;
-        self.has_verb |= v.finite && !relative && !dependent;
-        self.verb_open = !reduced;
-        self.last = Last::Verb;
-        self.boundary = false;
-    }
-
-    /// Whose verb is it?
-    fn actors_of(&mut self, relative: bool, dependent: bool, detached: bool) -> Vec<usize> {
-        match self.last {
-            Last::Subject(i) | Last::InPhrase(i) if relative => self.group(i),
-            Last::Subject(i) if dependent && !detached => self.group(i),
-            Last::InPhrase(i) if dependent && !detached && self.subj.is_empty() => vec![i],
-            _ if !self.subj.is_empty() => self.subj.clone(),
-            Last::InPhrase(i) | Last::Subject(i) => self.group(i),
-            _ if dependent => Vec::new(),
-            _ => self.carry(),
-        }
-    }
-
-    /// All coordinated subjects where the last one is part of them.
-    fn group(&self, i: usize) -> Vec<usize> {
-        if self.subj.contains(&i) {
-            self.subj.clone()
-        } else {
-            vec![i]
-        }
-    }
-
-    /// Subjects of the shot before, copied here: "then it flies away", "… and then jumps".
-    fn carry(&mut self) -> Vec<usize> {
-        if let Some(first) = (0..self.shot.subjects.len()).find(|i| !self.motions[*i].is_empty()) {
-            return vec![first];
-        }
-        if !self.shot.subjects.is_empty() {
-            return vec![0];
-        }
-        let Some(main) = self.before.and_then(|b| b.subjects.first()) else {
-            return Vec::new();
-        };
-        let copy = Subject {
-            motion: None,
-            also: Vec::new(),
-            carried: true,
-            ..main.clone()
-        };
-        self.shot.subjects.push(copy);
-        self.motions.push(Vec::new());
-        self.subj = vec![self.shot.subjects.len() - 1];
-        self.subj.clone()
-    }
-
-    fn assign(&mut self, v: &Vg, actors: Vec<usize>) {
+    pub(super) fn assign(&mut self, v: &Vg, actors: Vec<usize>) {
         let mut manner = std::mem::take(&mut self.manner);
         manner.extend(v.manner.iter().cloned());
         let kind = INDEX
@@ -494,6 +414,15 @@ impl Clause<'_> {
         }
     }
 
+    /// Attributes for all subjects of the clause ("the taxi and the bus are stuck").
+    fn describe_all(&mut self, list: &[Attribute]) {
+        for i in self.subj.clone() {
+            self.last = Last::Subject(i);
+            list.iter().for_each(|a| self.describe(a.clone()));
+        }
+        self.last = Last::Nothing;
+    }
+
     /// Records that one subject stands in a relation to another.
     pub(super) fn relate(&mut self, from: usize, words: &str, to: usize) {
         let r = Relation {
@@ -506,11 +435,24 @@ impl Clause<'_> {
         }
     }
 
-    fn adverb(&mut self, text: &str, span: Span) {
+    fn adverb(&mut self, text: &str, span: Span, rest: &[Item]) {
+        // "early in the morning" is part of the time.
+        if matches!(text, "early" | "late")
+            && matches!(rest, [Item::Prep(..), Item::Np(np), ..] if np.class == NounClass::Time)
+        {
+            return;
+        }
+        if let (true, Some(w)) = (self.ghost, self.shot.weather.last_mut()) {
+            w.text = format!("{} {text}", w.text);
+            return;
+        }
         if self.place_adverb(text, span)
             || matches!(
                 text,
-                "then"
+                "somewhere"
+                    | "everywhere"
+                    | "anywhere"
+                    | "then"
                     | "also"
                     | "just"
                     | "only"
@@ -553,90 +495,20 @@ impl Clause<'_> {
             }
             return;
         }
+        // "from green to red": the prepositions of bare adjectives lead nowhere.
+        self.prep = None;
         let (comma, conj) = (std::mem::take(&mut self.comma), self.conj);
         let alone = matches!(rest.first(), None | Some(Item::Comma | Item::Break));
         if self.copula || (about_subject && !(comma && alone) && !conj) {
-            for a in list {
-                if self.copula && !self.subj.is_empty() {
-                    for i in self.subj.clone() {
-                        self.last = Last::Subject(i);
-                        self.describe(a.clone());
-                    }
-                } else {
-                    self.describe(a.clone());
-                }
+            if self.copula && !self.subj.is_empty() {
+                self.describe_all(list);
+            } else {
+                list.iter().for_each(|a| self.describe(a.clone()));
             }
             self.verb_open = false;
         } else {
             self.loose(list, span);
         }
-    }
-
-    fn pronoun(&mut self, text: &str, rest: &[Item]) {
-        let (conj, _) = (std::mem::take(&mut self.conj), std::mem::take(&mut self.comma));
-        let viewer = matches!(text, "us" | "me" | "you" | "viewer");
-        if let Some((p, _)) = self.prep.take() {
-            if viewer {
-                self.to_viewer(&p);
-            } else if let Some(i) = self.antecedent(text) {
-                self.relate_phrase(&p, i);
-            }
-            return;
-        }
-        if matches!(text, "i" | "we" | "you" | "me" | "us" | "there" | "everything" | "one")
-            || text.ends_with("self")
-            || text.ends_with("selves")
-        {
-            return;
-        }
-        let object = matches!(text, "him" | "them") || (self.verb_open && !verb_follows(rest));
-        if object && !conj {
-            if let (Some(i), Some(verb)) = (self.antecedent(text), self.motion_verb()) {
-                for a in self.actors.clone() {
-                    self.relate(a, &verb, i);
-                }
-            }
-            self.verb_open = false;
-            return;
-        }
-        match self.antecedent(text) {
-            Some(i) => {
-                self.subj = if text == "they" && !self.subj.is_empty() {
-                    self.subj.clone()
-                } else {
-                    vec![i]
-                };
-            }
-            None => {
-                self.subj.clear();
-                self.carry();
-            }
-        }
-        self.has_verb = false;
-        self.verb_open = false;
-        self.last = Last::Nothing;
-        self.boundary = false;
-    }
-
-    /// The subject that a pronoun means: the first one of this shot that is not acting now.
-    fn antecedent(&self, text: &str) -> Option<usize> {
-        let person = matches!(text, "he" | "she" | "him" | "her");
-        let fits = |i: &usize| {
-            !person
-                || matches!(
-                    self.shot.subjects[*i].class,
-                    NounClass::Person | NounClass::Animal | NounClass::Unknown | NounClass::Bird
-                )
-        };
-        let object = matches!(text, "him" | "them" | "it") && self.verb_open;
-        let others = (0..self.shot.subjects.len()).filter(|i| !(object && self.actors.contains(i)));
-        let chosen = self
-            .subj
-            .iter()
-            .copied()
-            .filter(|i| !(object && self.actors.contains(i)))
-            .find(|i| fits(i));
-        chosen.or_else(|| others.into_iter().find(|i| fits(i)))
     }
 
     /// Puts motions where they belong and adds what was left open.
@@ -671,80 +543,5 @@ impl Clause<'_> {
             }
             subject.also = all;
         }
-    }
-
-    /// Verbs whose participle describes a state.
-    fn is_state(&self, lemma: &str) -> bool {
-        matches!(
-            lemma,
-            "cover"
-                | "fill"
-                | "surround"
-                | "bathe"
-                | "light"
-                | "line"
-                | "dot"
-                | "decorate"
-                | "make"
-                | "shroud"
-                | "drape"
-                | "wrap"
-                | "dress"
-                | "drench"
-                | "soak"
-                | "bath"
-                | "illuminate"
-                | "adorn"
-                | "set"
-                | "wear"
-                | "build"
-                | "carve"
-                | "paint"
-                | "frame"
-                | "reflect"
-        )
-    }
-}
-
-/// Verbs that present the scene ("we see", "the video shows").
-fn presents(lemma: &str) -> bool {
-    matches!(
-        lemma,
-        "see"
-            | "show"
-            | "feature"
-            | "depict"
-            | "reveal"
-            | "contain"
-            | "include"
-            | "display"
-            | "capture"
-            | "present"
-            | "imagine"
-            | "make"
-            | "create"
-            | "generate"
-            | "give"
-            | "want"
-            | "focus"
-            | "film"
-            | "watch"
-            | "open"
-            | "begin"
-            | "start"
-    )
-}
-
-fn past_of(lemma: &str) -> String {
-    match lemma {
-        "light" => "lit".into(),
-        "make" => "made".into(),
-        "build" => "built".into(),
-        "set" => "set".into(),
-        l if l.ends_with('e') => format!("{l}d"),
-        "line" => "lined".into(),
-        "dot" => "dotted".into(),
-        "wrap" => "wrapped".into(),
-        l => format!("{l}ed"),
     }
 }

@@ -89,7 +89,8 @@ fn hint(words: &[Word], i: usize) -> Option<(HintKind, String, usize)> {
             if text(words, i + 2) == "per" { 4 } else { 2 },
         ));
     }
-    if let Some((n, unit)) = split_unit(w) {
+    // "1940s" is a decade, not a length.
+    if let Some((n, unit)) = split_unit(w).filter(|u| u.0 < 1000.0 || u.1 != "s") {
         match unit {
             "s" | "sec" | "secs" | "second" | "seconds" | "second-long" => {
                 return Some((HintKind::Seconds, format!("{n}"), long(1)));

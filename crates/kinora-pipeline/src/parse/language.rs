@@ -1,6 +1,6 @@
 //! Is it English? A coarse guess: script, function words and known words.
 
-use super::lexicon::{INDEX, function_words as fw};
+use super::lexicon::INDEX;
 use super::morphology;
 use super::scene::{Language, Note, NoteKind};
 use super::token::{Kind, Token};
@@ -30,7 +30,7 @@ pub(super) fn guess(tokens: &[Token], raw: &str) -> Language {
         .count();
     // A few unknown words are names; a long text of them is another language.
     let unknown = words.len() >= 3 && english * 3 < words.len();
-    if unknown || (foreign > 0 && foreign * 2 >= english) {
+    if unknown || (foreign > 0 && foreign * 2 > english) {
         Language::Other
     } else {
         Language::English
@@ -38,22 +38,11 @@ pub(super) fn guess(tokens: &[Token], raw: &str) -> Language {
 }
 
 /// Frequent words of the neighbours that English does not share.
-const FOREIGN: &str = "der die das ein eine und auf mit dem den einem einen über im ist le la les un une et sur dans avec el los las y en con una uno por \
-    sobre il lo gli e nel con della um uma e no na com sobre het een op met van en";
+const FOREIGN: &str = "der das ein eine und auf mit dem den einem einen über ist le les un une et sur dans avec el los las y en una uno por \
+    sobre il gli nel della um uma het een";
 
 fn known(word: &str) -> bool {
-    let function = [
-        fw::DETERMINERS,
-        fw::PREPOSITIONS,
-        fw::AUXILIARIES,
-        fw::CONJUNCTIONS,
-        fw::SUBORDINATORS,
-        fw::POSSESSIVES,
-        fw::PRONOUNS,
-        fw::PARTICLES,
-        fw::NEGATORS,
-    ];
-    function.iter().any(|list| list.split_whitespace().any(|f| f == word))
+    super::tag::CLOSED.contains_key(word)
         || INDEX.adjectives.contains_key(word)
         || INDEX.nouns.contains_key(&morphology::singular(word).0)
         || morphology::verb(word).is_some()

@@ -15,6 +15,8 @@
 //! # Ok::<(), kinora_pipeline::parse::Error>(())
 //! ```
 
+mod actors;
+mod ambiguous;
 mod attach;
 mod camera;
 mod chunk;
@@ -23,10 +25,12 @@ mod clause;
 mod error;
 mod expand;
 mod ground;
+mod grounder;
 mod hints;
 mod language;
 mod lexicon;
 mod morphology;
+mod motion_concepts;
 mod negation;
 mod phrase_index;
 mod render;
@@ -35,6 +39,7 @@ mod shots;
 mod style;
 mod tag;
 mod token;
+mod verb_group;
 mod vocabulary;
 
 pub use error::Error;

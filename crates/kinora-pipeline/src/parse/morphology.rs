@@ -163,7 +163,10 @@ fn regular(word: &str, known: impl Fn(&str) -> bool) -> Option<(String, Form)> {
                 candidates.push(format!("{s}ie"));
             }
         }
-        if let Some(base) = candidates.into_iter().find(|c| known(c)) {
+        if let Some(base) = candidates
+            .into_iter()
+            .find(|c| known(c) && !(suffix == "ed" && INDEX.irregular_bases.contains(c.as_str())))
+        {
             return Some((base, form));
         }
     }

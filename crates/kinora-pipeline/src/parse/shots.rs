@@ -66,7 +66,7 @@ fn marker(tokens: &[Token], i: usize, start: usize) -> Option<(usize, usize)> {
             if numbered(text(i + 1))
                 && opens
                 && (matches!(text(i + 2), ":" | "—" | "," | "." | "(" | ")" | "\n")
-                    || opens && text(i + 1).parse::<u32>().is_ok()) =>
+                    || text(i + 1).parse::<u32>().is_ok()) =>
         {
             found(i + 2)
         }

@@ -49,7 +49,7 @@ fn in_the_style_of(words: &mut [Word], at: usize, shot: &mut Shot) -> Option<usi
         start -= 1;
     }
     let mut end = at + 2;
-    while !boundary(words, end) && !matches!(words[end].pos, Pos::Verb) {
+    while !boundary(words, end) && (words[end].pos != Pos::Verb || STYLE_HEADS.contains(&words[end].text.as_str())) {
         end += 1;
     }
     let name = text_of(&words[at + 2..end]);
@@ -120,7 +120,7 @@ fn listed(words: &mut [Word], at: usize, shot: &mut Shot) -> Option<usize> {
         || words[start - 1].used
         || matches!(words[start - 1].pos, Pos::Punct | Pos::Conj | Pos::Adj)
         || introduced;
-    let weak_ok = (closed && opened && (heads > 0 || first == start)) || (heads > 0 && closed);
+    let weak_ok = closed && (heads > 0 || opened && first == start);
     if !strong && !weak_ok {
         return None;
     }

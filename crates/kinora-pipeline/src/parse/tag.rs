@@ -3,6 +3,7 @@
 //! English prompts are short and regular, so hand-written rules over the left context and one word of look-ahead are
 //! enough, and a wrong reading can be explained. Unknown words are nouns unless their ending or their place says otherwise.
 
+use super::ambiguous::open_class;
 use super::lexicon::verbs::Form;
 use super::lexicon::{INDEX, NounClass, function_words as fw, noun_class};
 use super::morphology;
@@ -42,6 +43,8 @@ pub(crate) struct Word {
     pub span: Span,
     /// Token kind.
     pub kind: Kind,
+    /// Starts with a capital letter.
+    pub capital: bool,
     /// Part of speech.
     pub pos: Pos,
     /// Singular or base form.
@@ -62,7 +65,7 @@ impl Word {
 }
 
 /// Closed-class words by their most likely reading.
-static CLOSED: LazyLock<HashMap<&'static str, Pos>> = LazyLock::new(|| {
+pub(super) static CLOSED: LazyLock<HashMap<&'static str, Pos>> = LazyLock::new(|| {
     let mut map = HashMap::new();
     let lists = [
         (Pos::Neg, fw::NEGATORS),
@@ -108,7 +111,7 @@ pub(crate) fn tag(tokens: &[Token]) -> Vec<Word> {
     words
 }
 
-fn make(token: &Token, pos: Pos) -> Word {
+pub(super) fn make(token: &Token, pos: Pos) -> Word {
     let t = token;
     Word {
         text: t.text.clone(),
@@ -123,8 +126,12 @@ fn make(token: &Token, pos: Pos) -> Word {
     }
 }
 
-fn noun(token: &Token) -> Word {
+pub(super) fn noun(token: &Token) -> Word {
     let (lemma, plural) = morphology::singular(&token.text);
+    // Names keep their form: the Alps are no alp.
+    if token.capital && noun_class(&lemma).is_none() && lemma.len() + 1 == token.text.len() {
+        return make(token, Pos::Noun);
+    }
     Word {
         lemma,
         plural,
@@ -132,7 +139,7 @@ fn noun(token: &Token) -> Word {
     }
 }
 
-fn verb(token: &Token, (lemma, form): (String, Form)) -> Word {
+pub(super) fn verb(token: &Token, (lemma, form): (String, Form)) -> Word {
     Word {
         lemma,
         form: Some(form),
@@ -140,7 +147,7 @@ fn verb(token: &Token, (lemma, form): (String, Form)) -> Word {
     }
 }
 
-fn adjective(token: &Token) -> Word {
+pub(super) fn adjective(token: &Token) -> Word {
     let form = morphology::verb(&token.text).or_else(|| morphology::unknown_verb(&token.text));
     Word {
         form: form.map(|f| f.1),
@@ -191,15 +198,13 @@ fn comparative(text: &str) -> bool {
 /// Endings that make an unknown word an adjective.
 fn adjective_ending(text: &str) -> bool {
     text.len() > 4
-        && [
-            "ous", "ful", "less", "ical", "able", "ible", "ish", "esque", "ian", "ese",
-        ]
-        .iter()
-        .any(|e| text.ends_with(e))
+        && ["ous", "ful", "less", "ical", "able", "ible", "ish", "esque", "ese"]
+            .iter()
+            .any(|e| text.ends_with(e))
 }
 
 /// Could the word continue a noun phrase?
-fn nominal(tokens: &[Token], i: usize) -> bool {
+pub(super) fn nominal(tokens: &[Token], i: usize) -> bool {
     let Some(t) = tokens.get(i) else { return false };
     if !matches!(t.kind, Kind::Word) {
         return false;
@@ -243,7 +248,7 @@ fn opens_np(tokens: &[Token], i: usize) -> bool {
     }
 }
 
-fn text_at(tokens: &[Token], i: usize) -> &str {
+pub(super) fn text_at(tokens: &[Token], i: usize) -> &str {
     tokens.get(i).map_or("", |t| t.text.as_str())
 }
 
@@ -263,6 +268,9 @@ fn reading(tokens: &[Token], i: usize, before: &[Word], finite: bool) -> Word {
         .find(|w| !(w.pos == Pos::Adv && w.text.ends_with("ly")));
     if let Some(word) = closed(tokens, i, prev, finite) {
         return word;
+    }
+    if token.text == "other" && prev.is_some_and(|w| w.text == "each") {
+        return make(token, Pos::Pron);
     }
     let r = readings(&token.text);
     if !r.known {
@@ -319,8 +327,8 @@ fn closed(tokens: &[Token], i: usize, prev: Option<&Word>, finite: bool) -> Opti
             });
         }
         "left" if after_noun && !finite && np_next => return Some(verb(token, ("leave".into(), Form::Past))),
-        "straight" | "high" | "low" | "fast" | "hard" | "slow" | "alone" | "closer" | "deep" | "light" | "dark"
-        | "bright" | "well"
+        "early" | "late" | "straight" | "high" | "low" | "fast" | "hard" | "slow" | "alone" | "closer" | "deep"
+        | "light" | "dark" | "bright" | "well"
             if nominal(tokens, i + 1) && !after_noun && prev_pos != Some(Pos::Verb) =>
         {
             return Some(adjective(token));
@@ -345,8 +353,8 @@ fn closed(tokens: &[Token], i: usize, prev: Option<&Word>, finite: bool) -> Opti
             return Some(noun(token));
         }
         "seems" | "looks" | "look" | "appears" | "appear" | "getting" | "gets" | "get" | "got" | "going"
-            if !adjective_next(tokens, i + 1)
-                && !(token.text == "going" && next == "to" && morphology::verb(text_at(tokens, i + 2)).is_some()) =>
+            if !(adjective_next(tokens, i + 1)
+                || token.text == "going" && next == "to" && morphology::verb(text_at(tokens, i + 2)).is_some()) =>
         {
             return morphology::verb(&token.text).map(|v| verb(token, v));
         }
@@ -411,233 +419,6 @@ fn unknown(tokens: &[Token], i: usize, before: &[Word], finite: bool) -> Word {
     noun(token)
 }
 
-/// Verbs that may also be nouns or adjectives.
-fn open_class(
-    tokens: &[Token],
-    i: usize,
-    before: &[Word],
-    finite: bool,
-    v: (String, Form),
-    is_noun: bool,
-    is_adj: bool,
-) -> Word {
-    let token = &tokens[i];
-    let prev = before.iter().rev().find(|w| w.pos != Pos::Adv);
-    let prev_pos = prev.map_or(Pos::Punct, |w| w.pos);
-    let prev_text = prev.map_or("", |w| w.text.as_str());
-    let opens = matches!(prev_pos, Pos::Det | Pos::Poss | Pos::Num | Pos::Adj);
-    let nominal_next = nominal(tokens, i + 1);
-    let form = v.1;
-    if matches!(form, Form::Ing | Form::Participle) {
-        return participle(tokens, i, prev_pos, prev_text, v, is_noun, is_adj);
-    }
-    if opens && !(prev_pos == Pos::Adj && finite) {
-        return if is_adj && nominal_next {
-            adjective(token)
-        } else {
-            noun(token)
-        };
-    }
-    match prev_pos {
-        Pos::Aux if form == Form::Base && is_adj && !is_verbal_aux(prev_text) => adjective(token),
-        Pos::Aux if form == Form::Third || (is_noun && !is_verbal_aux(prev_text)) => noun(token),
-        Pos::Aux | Pos::Pron | Pos::Rel => verb(token, v),
-        Pos::Prep if prev_text == "to" && form == Form::Base && !nominal_only(&token.text, nominal_next) => {
-            verb(token, v)
-        }
-        Pos::Prep => {
-            if is_adj && nominal_next {
-                adjective(token)
-            } else {
-                noun(token)
-            }
-        }
-        Pos::Noun => after_noun(tokens, i, before, finite, v, is_noun, is_adj),
-        _ if is_adj && nominal_next && form == Form::Base => adjective(token),
-        Pos::Verb if is_noun || nominal_next => noun(token),
-        Pos::Conj | Pos::Punct => after_break(tokens, i, before, finite, v, is_noun),
-        _ if !is_noun => verb(token, v),
-        Pos::Part | Pos::Sub => {
-            if prev_text == "then" || form == Form::Third {
-                verb(token, v)
-            } else {
-                noun(token)
-            }
-        }
-        _ => noun(token),
-    }
-}
-
-fn is_verbal_aux(text: &str) -> bool {
-    matches!(
-        text,
-        "do" | "does"
-            | "did"
-            | "can"
-            | "could"
-            | "will"
-            | "would"
-            | "shall"
-            | "should"
-            | "may"
-            | "might"
-            | "must"
-            | "'ll"
-            | "'d"
-    )
-}
-
-/// "to sea", "to work": a noun after "to" that is more often a place.
-fn nominal_only(text: &str, nominal_next: bool) -> bool {
-    INDEX.rarely_verbs.contains(text) && nominal_next
-}
-
-/// -ing and -ed forms: verb, or adjective before a noun.
-fn participle(
-    tokens: &[Token],
-    i: usize,
-    prev_pos: Pos,
-    prev_text: &str,
-    v: (String, Form),
-    is_noun: bool,
-    is_adj: bool,
-) -> Word {
-    let token = &tokens[i];
-    let nominal_next = nominal(tokens, i + 1);
-    let listed_noun = is_noun && noun_class(&token.text).is_some();
-    let compound = noun_class(&format!(
-        "{} {}",
-        token.text,
-        morphology::singular(text_at(tokens, i + 1)).0
-    ))
-    .is_some();
-    let opens = matches!(prev_pos, Pos::Det | Pos::Poss | Pos::Num | Pos::Adj);
-    let moves = INDEX
-        .verbs
-        .get(v.0.as_str())
-        .is_none_or(|k| *k != super::lexicon::MotionKind::Act);
-    match prev_pos {
-        _ if compound => noun(token),
-        _ if opens && nominal_next => adjective(token),
-        _ if opens && listed_noun => noun(token),
-        Pos::Det | Pos::Poss if v.1 == Form::Ing => noun(token),
-        Pos::Noun if listed_noun && v.1 == Form::Ing && !nominal_next => verb(token, v),
-        // "in falling snow", "among rolling hills" but "while riding bikes".
-        Pos::Prep | Pos::Punct | Pos::Conj
-            if nominal_next && (is_adj || (moves && prev_text != "while")) && v.1 == Form::Ing =>
-        {
-            adjective(token)
-        }
-        Pos::Prep | Pos::Punct | Pos::Conj if nominal_next && v.1 == Form::Participle => adjective(token),
-        Pos::Prep if listed_noun => noun(token),
-        Pos::Verb | Pos::Part if nominal_next && is_adj => adjective(token),
-        Pos::Verb if nominal_next && v.1 == Form::Participle => adjective(token),
-        _ => verb(token, v),
-    }
-}
-
-/// A possible verb right after a noun: agreement and meaning decide.
-fn after_noun(
-    tokens: &[Token],
-    i: usize,
-    before: &[Word],
-    finite: bool,
-    v: (String, Form),
-    is_noun: bool,
-    is_adj: bool,
-) -> Word {
-    let token = &tokens[i];
-    let Some(subject) = before.iter().rev().find(|w| w.pos == Pos::Noun) else {
-        return noun(token);
-    };
-    let compound = format!("{} {}", subject.lemma, morphology::singular(&token.text).0);
-    if noun_class(&compound).is_some() || noun_class(&format!("{} {}", subject.text, token.text)).is_some() {
-        return noun(token);
-    }
-    if v.1 == Form::Past {
-        return verb(token, v);
-    }
-    let coordinated = before.iter().rev().take(6).any(|w| w.pos == Pos::Conj);
-    let agrees = match v.1 {
-        Form::Third => !subject.plural,
-        _ => {
-            subject.plural
-                || coordinated
-                || subject.class() == NounClass::Unknown
-                || subject.lemma == "people"
-                || subject.lemma == "couple"
-        }
-    };
-    if !is_noun {
-        return if is_adj && !agrees {
-            adjective(token)
-        } else {
-            verb(token, v)
-        };
-    }
-    let adverb_between = before.last().is_some_and(|w| w.pos == Pos::Adv);
-    let moves_itself = matches!(
-        subject.class(),
-        NounClass::Person
-            | NounClass::Animal
-            | NounClass::Bird
-            | NounClass::SeaAnimal
-            | NounClass::Vehicle
-            | NounClass::Boat
-            | NounClass::Aircraft
-    );
-    let next = text_at(tokens, i + 1);
-    let next_tells = matches!(
-        CLOSED.get(next),
-        Some(Pos::Part | Pos::Adv | Pos::Det | Pos::Poss | Pos::Pron)
-    ) || [
-        "across", "down", "up", "along", "towards", "toward", "into", "through", "over", "past", "around", "off",
-        "away", "out", "from", "by", "like", "above", "on", "under",
-    ]
-    .contains(&next)
-        || (next.len() > 3 && next.ends_with("ly"));
-    let insist = moves_itself || next_tells || adverb_between || !INDEX.rarely_verbs.contains(v.0.as_str());
-    let free = !finite
-        || (subject.plural && v.1 == Form::Base && !INDEX.rarely_verbs.contains(v.0.as_str()))
-        || adverb_between;
-    if agrees && insist && free {
-        verb(token, v)
-    } else {
-        noun(token)
-    }
-}
-
-/// A possible verb after a comma, "and" or at the start.
-fn after_break(tokens: &[Token], i: usize, before: &[Word], finite: bool, v: (String, Form), is_noun: bool) -> Word {
-    let token = &tokens[i];
-    let adverb = before.last().is_some_and(|w| w.pos == Pos::Adv);
-    if before.iter().all(|w| w.pos == Pos::Punct) || (!finite && before.last().is_some_and(|w| w.pos == Pos::Punct)) {
-        // Imperatives take an object; everything else at the start is a noun.
-        let object = CLOSED
-            .get(text_at(tokens, i + 1))
-            .is_some_and(|p| matches!(p, Pos::Det | Pos::Poss | Pos::Pron | Pos::Part));
-        return if v.1 == Form::Past || (v.1 == Form::Base && object) || !is_noun {
-            verb(token, v)
-        } else {
-            noun(token)
-        };
-    }
-    let parallel = before
-        .iter()
-        .rev()
-        .find(|w| !matches!(w.pos, Pos::Conj | Pos::Adv | Pos::Punct));
-    let after_verb = parallel.is_some_and(|w| matches!(w.pos, Pos::Verb | Pos::Part));
-    let next = text_at(tokens, i + 1);
-    let next_tells = matches!(
-        CLOSED.get(next),
-        Some(Pos::Part | Pos::Det | Pos::Poss | Pos::Prep | Pos::Adv)
-    ) && next != "of"
-        || (next.len() > 3 && next.ends_with("ly"));
-    let strong =
-        !is_noun || after_verb || adverb || (next_tells && finite && !INDEX.rarely_verbs.contains(v.0.as_str()));
-    if strong { verb(token, v) } else { noun(token) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -657,7 +438,11 @@ mod tests {
             ("city lights at night", "city light night", ""),
             ("a train passes two parked cars", "train car", "pass"),
             ("she walks and waves", "", "walk wave"),
-            ("a flying saucer lands in falling snow", "flying saucer falling snow", "land"),
+            (
+                "a flying saucer lands in falling snow",
+                "flying saucer falling snow",
+                "land",
+            ),
             ("the quick brown fox jumps over the lazy dog", "fox dog", "jump"),
             ("children play with a ball", "child ball", "play"),
         ] {

@@ -47,7 +47,7 @@ pub(crate) const ADJECTIVES: &[(AttributeKind, &str)] = &[
         AttributeKind::Colour,
         "red orange yellow green teal blue purple pink white gray grey black brown golden silver gold turquoise cyan magenta violet \
         indigo maroon beige ivory crimson scarlet lime navy tan bronze copper colourful colorful multicoloured multicolored rainbow pale dark bright \
-        light blonde blond ginger emerald amber rosy lavender lilac azure rainbow-coloured rainbow-colored neon pastel monochrome iridescent vivid",
+        light blonde blond ginger emerald amber rosy azure rainbow-coloured rainbow-colored neon pastel monochrome iridescent vivid",
     ),
     (
         AttributeKind::Size,
@@ -75,7 +75,7 @@ pub(crate) const ADJECTIVES: &[(AttributeKind, &str)] = &[
     ),
     (
         AttributeKind::Texture,
-        "fluffy furry smooth rough shiny soft hard glossy fuzzy hairy bushy shaggy scruffy sleek silky grassy sandy rocky muddy dusty \
+        "shining talking fluffy furry smooth rough shiny soft hard glossy fuzzy hairy bushy shaggy scruffy sleek silky grassy sandy rocky muddy dusty \
         wet dry slippery sticky crispy cracked transparent translucent sparkling glittering shimmering polished rusty fresh lush dense leafy mossy \
         flowery flower-filled tree-lined cobbled cobblestone paved wooded hilly mountainous",
     ),
@@ -100,14 +100,14 @@ pub(crate) const ADJECTIVES: &[(AttributeKind, &str)] = &[
     (AttributeKind::Season, "wintry autumnal summery springlike"),
     (
         AttributeKind::Condition,
-        "empty deserted abandoned broken ruined busy crowded hungry thirsty wounded sleeping frozen melted flying running burning \
+        "stuck empty deserted abandoned broken ruined busy crowded hungry thirsty wounded sleeping frozen melted flying running burning \
         falling floating glowing moving swimming dancing smiling laughing parked lit broken-down overgrown still alone asleep awake alive dead naked \
         wild-eyed injured drunk sick fast slow quick dizzy full half-open closed bare lost hidden distant nearby single-engine steaming rolling \
         crashing rushing blooming blossoming spinning dimly-lit dimly brightly-lit candlelit lamplit illuminated sun-bleached weathered messy tidy clean dirty",
     ),
     (
         AttributeKind::Other,
-        "beautiful pretty handsome ugly stunning gorgeous elegant fancy simple plain rich poor strong weak powerful heavy famous \
+        "late early beautiful pretty handsome ugly stunning gorgeous elegant fancy simple plain rich poor strong weak powerful heavy famous \
         popular special strange weird odd unusual typical traditional japanese chinese english french italian american british german indian african \
         russian spanish mexican korean scottish irish nordic viking roman greek egyptian european asian arctic tropical urban rural suburban remote \
         local international royal military electric automatic mechanical digital robotic cybernetic alien magic secret sacred holy legendary mythical \

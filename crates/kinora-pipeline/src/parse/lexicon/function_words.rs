@@ -50,6 +50,7 @@ pub(crate) const PREPOSITIONS: &str = "in on at by near under underneath beneath
     during until till beyond up down upon opposite like as for about via aboard atop alongside despite except per than";
 /// Prepositions of several words, longest first.
 pub(crate) const LONG_PREPOSITIONS: &[&str] = &[
+    "full of",
     "in the middle of",
     "in the midst of",
     "in the centre of",
@@ -115,6 +116,25 @@ pub(crate) const NEGATORS: &str = "no not n't never without nobody none nothing 
 /// Adverbs of manner, place, time and degree that do not end in -ly.
 pub(crate) const ADVERBS: &str = "fast slow hard very too so quite rather really just only also even still again once twice soon now always often \
     never together alone there here away everywhere outside outdoors indoors inside upstairs downstairs downtown overhead nearby abroad afar ahead aloft high low \
-    almost nearly mid-air midair side-to-side non-stop onstage offshore ashore underwater uphill downhill upstream downstream somewhere aside extremely super well wildly forever overnight";
+    early late barefoot almost nearly mid-air midair side-to-side non-stop onstage offshore ashore underwater uphill downhill upstream downstream somewhere aside extremely super well wildly forever overnight";
 /// Degree adverbs that belong to the next adjective.
 pub(crate) const DEGREE: &str = "very really quite rather extremely super incredibly so too slightly dimly brightly softly half beautifully freshly partially fully newly richly heavily densely light dark bright pale deep";
+
+/// Adverbs of several words.
+pub(crate) const LONG_ADVERBS: &[&str] = &[
+    "side by side",
+    "back and forth",
+    "up and down",
+    "hand in hand",
+    "round and round",
+    "from side to side",
+    "at full speed",
+    "one after another",
+    "one by one",
+    "over and over",
+    "on the spot",
+    "in place",
+    "in unison",
+    "at once",
+    "all around",
+];

@@ -27,6 +27,8 @@ pub(crate) struct Index {
     pub verbs: HashMap<&'static str, MotionKind>,
     /// Inflected irregular verb form to base form and form.
     pub irregular_verbs: HashMap<&'static str, (&'static str, verbs::Form)>,
+    /// Base forms of irregular verbs: they take no "-ed".
+    pub irregular_bases: HashSet<&'static str>,
     /// Irregular plural to singular.
     pub irregular_plurals: HashMap<&'static str, &'static str>,
     /// Adjective to the kind of attribute that it gives.
@@ -55,6 +57,7 @@ pub(crate) static INDEX: LazyLock<Index> = LazyLock::new(|| {
         compound_len,
         verbs: table(verbs::VERBS),
         irregular_verbs: verbs::irregular().collect(),
+        irregular_bases: verbs::irregular().map(|row| row.1.0).collect(),
         irregular_plurals: nouns::IRREGULAR_PLURALS
             .split_whitespace()
             .filter_map(|e| e.split_once(':'))

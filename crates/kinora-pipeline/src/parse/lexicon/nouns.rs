@@ -79,7 +79,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
         construction_worker engineer teacher student pupil musician guitarist drummer violinist pianist dj actor actress model photographer writer hiker \
         climber traveller traveler tourist explorer hunter gardener shepherd barista bartender businessman businesswoman bride groom twin stranger \
         passenger passerby pedestrian commuter figure silhouette player basketball_player football_player weight_lifter acrobat juggler magician boxer \
-        wrestler archer rower yogi blacksmith carpenter tailor potter mechanic boss neighbour neighbor villager monk human someone somebody snowman scarecrow viking \
+        wrestler archer rower yogi blacksmith carpenter tailor potter mechanic boss neighbour neighbor villager  human someone somebody snowman scarecrow viking \
         hero villain robot android cyborg alien ghost zombie angel devil demon genie gnome puppeteer fan spectator cast audience band orchestra conductor",
     ),
     (
@@ -105,7 +105,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Plant,
-        "tree flower rose tulip sunflower daisy lily lotus orchid cactus pine_tree palm_tree oak oak_tree willow maple cherry_blossom cherry_tree bush shrub fern moss \
+        "seed soil tree flower rose tulip sunflower daisy lily lotus orchid cactus pine_tree palm_tree oak oak_tree willow maple cherry_blossom cherry_tree bush shrub fern moss \
         leaf petal bouquet mushroom toadstool bamboo grass reed ivy vine seedling sprout branch root lavender wildflower dandelion bonsai palm pine birch apple_tree poppy maple_leaf",
     ),
     (
@@ -124,7 +124,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Boat,
-        "boat sailboat sailing_boat ship yacht canoe kayak rowboat rowing_boat speedboat ferry cruise_ship cargo_ship pirate_ship submarine raft gondola tugboat vessel galleon hovercraft lifeboat fishing_boat paper_boat longboat dinghy catamaran jet_ski surfboard",
+        "steamship boat sailboat sailing_boat ship yacht canoe kayak rowboat rowing_boat speedboat ferry cruise_ship cargo_ship pirate_ship submarine raft gondola tugboat vessel galleon hovercraft lifeboat fishing_boat paper_boat longboat dinghy catamaran jet_ski surfboard",
     ),
     (
         NounClass::Aircraft,
@@ -137,7 +137,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Building,
-        "house cottage cabin hut castle palace tower skyscraper office_building building church cathedral mosque temple pagoda shrine barn windmill \
+        "base viaduct house cottage cabin hut castle palace tower skyscraper office_building building church cathedral mosque temple pagoda shrine barn windmill \
         lighthouse bridge fountain statue tent igloo pyramid monument ruin ruins gate arch wall fence well ferris_wheel carousel circus_tent volcano \
         eiffel_tower big_ben statue_of_liberty mansion farmhouse treehouse tree_house shop store bakery restaurant pub bar hotel school hospital library museum \
         train_station bus_stop gas_station petrol_station airport station stadium factory warehouse garage greenhouse observatory prison dam pier dock shed chapel fortress market_stall stall telephone_box phone_box cafe café coffee_shop diner",
@@ -178,11 +178,11 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     (
         NounClass::Time,
         "sunrise dawn daybreak morning noon midday day daytime daylight afternoon sunset dusk twilight evening night nighttime night-time midnight \
-        golden_hour blue_hour sundown nightfall daylight_hours magic_hour rush_hour moonlight",
+        golden_hour blue_hour sundown nightfall daylight_hours magic_hour moonlight",
     ),
     (
         NounClass::Season,
-        "spring summer autumn winter springtime summertime wintertime christmas january february april june july august september october november december",
+        "christmas_eve spring summer autumn winter springtime summertime wintertime christmas january february april june july august september october november december",
     ),
     (
         NounClass::Weather,
@@ -191,7 +191,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Light,
-        "light sunlight lighting glow lamplight candlelight firelight starlight backlight sunbeam beam spotlight shadow shaft_of_light ray_of_light sun_ray light_ray lens_flare rim_light neon_light god_ray city_light streetlight neon_sign lamp_glow warm_light",
+        "light sunlight lighting glow lamplight candlelight firelight starlight backlight sunbeam beam spotlight shadow shaft_of_light ray_of_light sun_ray light_ray lens_flare rim_light neon_light god_ray city_light streetlight lamp_glow warm_light",
     ),
     (
         NounClass::MoodHead,
@@ -216,13 +216,13 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Abstract,
-        "justice democracy happiness love hope freedom truth idea algorithm philosophy economics inflation memory music song sound silence time dream peace \
+        "horseback rush_hour line tango loop justice democracy happiness love hope freedom truth idea algorithm philosophy economics inflation memory music song sound silence time dream peace \
         spreadsheet software database contract meeting gravity energy_field quantum nostalgia life death soul spirit future past history information knowledge power \
         speed joy sadness fear anger grief wonder beauty chaos order war politics mathematics quantum_foam purpose way joke story name adventure journey game match race pace slow",
     ),
     (
         NounClass::Object,
-        "ball soccer_ball football basketball baseball tennis_ball bowling_ball beach_ball toy teddy_bear doll puppet lego_brick block book newspaper magazine letter envelope box \
+        "neon_sign ball soccer_ball football basketball baseball tennis_ball bowling_ball beach_ball toy teddy_bear doll puppet lego_brick block book newspaper magazine letter envelope box \
         gift present package suitcase basket bucket bottle cup mug glass plate bowl spoon fork knife pan pot kettle teapot table chair sofa couch bed desk shelf \
         bookshelf lamp lantern candle candlestick light_bulb lightbulb mirror picture_frame clock alarm_clock hourglass television tv computer laptop keyboard phone smartphone mobile_phone \
         telescope microscope microphone guitar piano violin drum trumpet saxophone flute harp accordion cello umbrella key sword shield gun cannon bow arrow hammer \

@@ -433,7 +433,9 @@ pub(crate) fn season(word: &str) -> Option<&'static str> {
         "spring" | "springtime" | "springlike" | "april" => "spring",
         "summer" | "summertime" | "summery" | "june" | "july" | "august" => "summer",
         "autumn" | "autumnal" | "september" | "october" | "november" => "autumn",
-        "winter" | "wintry" | "wintertime" | "december" | "january" | "february" | "christmas" => "winter",
+        "winter" | "wintry" | "wintertime" | "december" | "january" | "february" | "christmas" | "christmas eve" => {
+            "winter"
+        }
         _ => return None,
     })
 }

@@ -6,6 +6,12 @@
 /// `word: first choice, second choice`. Only names that the chosen model knows are used.
 pub(crate) const NEAR: &[(&str, &[&str])] = &[
     ("android", &["robot"]),
+    ("grandfather", &["old man"]),
+    ("grandpa", &["old man"]),
+    ("grandmother", &["old woman"]),
+    ("grandma", &["old woman"]),
+    ("toy bear", &["teddy bear"]),
+    ("mug", &["cup of coffee"]),
     ("cyborg", &["robot"]),
     ("droid", &["robot"]),
     ("lorry", &["truck", "big truck"]),
