@@ -6,57 +6,105 @@ use super::{Block, PANEL};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
+const VECTOR: usize = 8;
 
 /// # Safety
-/// The pointers of `block` must be valid for its extents; the processor must have AVX2 and FMA.
-pub(super) unsafe fn block(block: &Block) {
+/// The processor must have AVX2 and FMA.
+pub(super) unsafe fn block(mut block: Block) {
     for column in (0..block.columns).step_by(COLUMNS) {
         for row in (0..block.rows).step_by(ROWS) {
-            // SAFETY: rows and columns stay below those of the block (columns rounded up within the panel).
+            let block = &mut block;
+            // SAFETY: the caller vouches for the processor.
             unsafe {
                 match block.rows - row {
-                    1 => corner::<1>(block, row, column),
-                    2 => corner::<2>(block, row, column),
-                    3 => corner::<3>(block, row, column),
-                    4 => corner::<4>(block, row, column),
-                    5 => corner::<5>(block, row, column),
-                    _ => corner::<ROWS>(block, row, column),
+                    1 => r1(block, row, column),
+                    2 => r2(block, row, column),
+                    3 => r3(block, row, column),
+                    4 => r4(block, row, column),
+                    5 => r5(block, row, column),
+                    _ => r6(block, row, column),
                 }
             }
         }
     }
 }
 
-/// # Safety
-/// As [`block`]; `row + R` rows and `column + COLUMNS` columns must exist.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn corner<const R: usize>(block: &Block, row: usize, column: usize) {
-    // SAFETY: the caller vouches for the extents; loads and stores are unaligned ones.
-    unsafe {
-        let mut sums = [[_mm256_setzero_ps(); 2]; R];
-        let stride = block.a_stride;
-        let mut a = block.a.add(row * stride);
-        let mut panel = block.panel.add(column);
-        let c = block.c.add(row * block.c_stride + column);
-        if block.add {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let c = c.add(r * block.c_stride);
-                *sums = [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))];
+/// As for AVX-512: a variable of its own for each row and its sums.
+macro_rules! corner {
+    ($name:ident: $(($row:ident $sums:ident $index:literal))*) => {
+        #[target_feature(enable = "avx2,fma")]
+        fn $name(block: &mut Block, row: usize, column: usize) {
+            let depth = block.depth;
+            let panel = &block.panel[..depth];
+            let right = column > 0;
+            $(let $row = &block.a[(row + $index) * block.a_stride..][..depth];)*
+            $(let mut $sums = start(block, row + $index, column);)*
+            for k in 0..depth {
+                let (left_half, right_half) = halves(&panel[k]);
+                let [b0, b1] = vectors(if right { right_half } else { left_half });
+                $(
+                    let a = _mm256_set1_ps($row[k]);
+                    $sums = [_mm256_fmadd_ps(a, b0, $sums[0]), _mm256_fmadd_ps(a, b1, $sums[1])];
+                )*
             }
+            $(finish(&mut block.c[(row + $index) * block.c_stride + column..], $sums);)*
         }
-        for _ in 0..block.depth {
-            let b = [_mm256_loadu_ps(panel), _mm256_loadu_ps(panel.add(8))];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let a = _mm256_broadcast_ss(&*a.add(r * stride));
-                *sums = [_mm256_fmadd_ps(a, b[0], sums[0]), _mm256_fmadd_ps(a, b[1], sums[1])];
-            }
-            a = a.add(1);
-            panel = panel.add(PANEL);
-        }
-        for (r, sums) in sums.iter().enumerate() {
-            let c = c.add(r * block.c_stride);
-            _mm256_storeu_ps(c, sums[0]);
-            _mm256_storeu_ps(c.add(8), sums[1]);
-        }
+    };
+}
+
+macro_rules! corners {
+    ([$($rows:tt)*]) => {};
+    ([$($rows:tt)*] ($name:ident $row:ident $sums:ident $index:literal) $($rest:tt)*) => {
+        corner!($name: $($rows)* ($row $sums $index));
+        corners!([$($rows)* ($row $sums $index)] $($rest)*);
+    };
+}
+
+corners!([] (r1 a0 s0 0) (r2 a1 s1 1) (r3 a2 s2 2) (r4 a3 s3 3) (r5 a4 s4 4) (r6 a5 s5 5));
+
+/// The two halves of a panel row.
+#[inline(always)]
+fn halves(row: &[f32; PANEL]) -> (&[f32; COLUMNS], &[f32; COLUMNS]) {
+    const { assert!(PANEL == 2 * COLUMNS) };
+    let (halves, _) = row.as_chunks::<COLUMNS>();
+    (&halves[0], &halves[1])
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn start(block: &Block, row: usize, column: usize) -> [__m256; 2] {
+    if !block.add {
+        return [_mm256_setzero_ps(); 2];
     }
+    let (c, _) = block.c[row * block.c_stride + column..].as_chunks();
+    [load(&c[0]), load(&c[1])]
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn vectors(row: &[f32; COLUMNS]) -> [__m256; 2] {
+    let (b, _) = row.as_chunks();
+    [load(&b[0]), load(&b[1])]
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn finish(c: &mut [f32], sums: [__m256; 2]) {
+    let (c, _) = c.as_chunks_mut();
+    [c[0], c[1]] = [store(sums[0]), store(sums[1])];
+}
+
+// A cast of values and not a load through a pointer: that one is slowed down by checks in builds with assertions.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(values: &[f32; VECTOR]) -> __m256 {
+    // SAFETY: same size, every bit pattern is valid.
+    unsafe { std::mem::transmute(*values) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store(vector: __m256) -> [f32; VECTOR] {
+    // SAFETY: same size, every bit pattern is valid.
+    unsafe { std::mem::transmute(vector) }
 }

@@ -7,59 +7,106 @@ use super::{Block, PANEL};
 const VECTOR: usize = 16;
 
 /// # Safety
-/// The pointers of `block` must be valid for its extents; the processor must have AVX-512F.
-pub(super) unsafe fn block(block: &Block) {
+/// The processor must have AVX-512F.
+pub(super) unsafe fn block(block: Block) {
     macro_rules! by_rows {
-        ($vectors:literal: $($rows:literal)*) => {
+        ($vectors:literal: $($rows:literal $name:ident)*) => {
             match block.rows {
-                // SAFETY: the match gives exactly the rows of the block, the vectors cover its columns.
-                $($rows => unsafe { corner::<$rows, $vectors>(block) },)*
+                // SAFETY: the caller vouches for the processor.
+                $($rows => unsafe { $name::<$vectors>(block) },)*
                 _ => unreachable!("tile checks the rows"),
             }
         };
     }
     if block.columns > VECTOR {
-        by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12);
+        by_rows!(2: 1 r1 2 r2 3 r3 4 r4 5 r5 6 r6 7 r7 8 r8 9 r9 10 r10 11 r11 12 r12);
     } else {
-        by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12);
+        by_rows!(1: 1 r1 2 r2 3 r3 4 r4 5 r5 6 r6 7 r7 8 r8 9 r9 10 r10 11 r11 12 r12);
     }
 }
 
-/// # Safety
-/// As [`block`]; the block must have R rows and V vectors of columns.
+/// One function for each number of rows, with a variable of its own for each row and its sums: in an array, the compiler
+/// would not always keep them in registers nor see that all rows are equally long.
+macro_rules! corner {
+    ($name:ident: $(($row:ident $sums:ident $index:literal))*) => {
+        /// V vectors of columns.
+        #[target_feature(enable = "avx512f")]
+        fn $name<const V: usize>(block: Block) {
+            let depth = block.depth;
+            let panel = &block.panel[..depth];
+            $(let $row = &block.a[$index * block.a_stride..][..depth];)*
+            $(let mut $sums = start::<V>(&block, $index);)*
+            for k in 0..depth {
+                let b = vectors::<V>(&panel[k]);
+                $(
+                    let a = _mm512_set1_ps($row[k]);
+                    for v in 0..V {
+                        $sums[v] = _mm512_fmadd_ps(a, b[v], $sums[v]);
+                    }
+                )*
+            }
+            $(finish(&mut block.c[$index * block.c_stride..], $sums);)*
+        }
+    };
+}
+
+macro_rules! corners {
+    ([$($rows:tt)*]) => {};
+    ([$($rows:tt)*] ($name:ident $row:ident $sums:ident $index:literal) $($rest:tt)*) => {
+        corner!($name: $($rows)* ($row $sums $index));
+        corners!([$($rows)* ($row $sums $index)] $($rest)*);
+    };
+}
+
+corners!([]
+    (r1 a0 s0 0) (r2 a1 s1 1) (r3 a2 s2 2) (r4 a3 s3 3) (r5 a4 s4 4) (r6 a5 s5 5)
+    (r7 a6 s6 6) (r8 a7 s7 7) (r9 a8 s8 8) (r10 a9 s9 9) (r11 a10 s10 10) (r12 a11 s11 11));
+
 #[target_feature(enable = "avx512f")]
-unsafe fn corner<const R: usize, const V: usize>(block: &Block) {
-    // SAFETY: the caller vouches for the extents; loads and stores are unaligned ones.
-    unsafe {
-        let mut sums = [[_mm512_setzero_ps(); V]; R];
-        let stride = block.a_stride;
-        let mut a = block.a;
-        let mut panel = block.panel;
-        if block.add {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_ps(block.c.add(r * block.c_stride + v * VECTOR));
-                }
-            }
-        }
-        for _ in 0..block.depth {
-            let mut b = [_mm512_setzero_ps(); V];
-            for (v, b) in b.iter_mut().enumerate() {
-                *b = _mm512_loadu_ps(panel.add(v * VECTOR));
-            }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let a = _mm512_set1_ps(*a.add(r * stride));
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
-                }
-            }
-            a = a.add(1);
-            panel = panel.add(PANEL);
-        }
-        for (r, sums) in sums.iter().enumerate() {
-            for (v, sum) in sums.iter().enumerate() {
-                _mm512_storeu_ps(block.c.add(r * block.c_stride + v * VECTOR), *sum);
-            }
-        }
+#[inline]
+fn start<const V: usize>(block: &Block, row: usize) -> [__m512; V] {
+    let mut sums = [_mm512_setzero_ps(); V];
+    if block.add {
+        sums = first(block.c[row * block.c_stride..].as_chunks().0);
     }
+    sums
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn vectors<const V: usize>(row: &[f32; PANEL]) -> [__m512; V] {
+    first(row.as_chunks().0)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn first<const V: usize>(values: &[[f32; VECTOR]]) -> [__m512; V] {
+    let mut vectors = [_mm512_setzero_ps(); V];
+    for (vector, values) in vectors.iter_mut().zip(values) {
+        *vector = load(values);
+    }
+    vectors
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn finish<const V: usize>(c: &mut [f32], sums: [__m512; V]) {
+    for (c, sum) in c.as_chunks_mut().0.iter_mut().zip(sums) {
+        *c = store(sum);
+    }
+}
+
+// A cast of values and not a load through a pointer: that one is slowed down by checks in builds with assertions.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(values: &[f32; VECTOR]) -> __m512 {
+    // SAFETY: same size, every bit pattern is valid.
+    unsafe { std::mem::transmute(*values) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store(vector: __m512) -> [f32; VECTOR] {
+    // SAFETY: same size, every bit pattern is valid.
+    unsafe { std::mem::transmute(vector) }
 }

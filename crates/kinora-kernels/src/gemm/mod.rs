@@ -40,17 +40,17 @@ pub(crate) struct Sums<'a> {
     pub(crate) add: bool,
 }
 
-/// The raw parts of one segment of a checked call.
-struct Block {
+/// One segment of a checked call.
+struct Block<'a> {
     /// Rows of `a`, 1 to [`TILE_ROWS`].
     rows: usize,
     /// Columns of the panel in use, 1 to [`PANEL`]; kernels may compute all of them.
     columns: usize,
-    a: *const f32,
+    a: &'a [f32],
     a_stride: usize,
     depth: usize,
-    panel: *const f32,
-    c: *mut f32,
+    panel: &'a [[f32; PANEL]],
+    c: &'a mut [f32],
     c_stride: usize,
     add: bool,
 }
@@ -71,35 +71,31 @@ pub(crate) fn tile(
     assert!((1..=TILE_ROWS).contains(&rows) && (1..=PANEL).contains(&columns));
     let width = columns.next_multiple_of(PANEL / 2);
     assert!(sums.stride >= width && sums.values.len() >= (rows - 1) * sums.stride + width);
-    let depth: usize = segments.iter().map(|s| s.len).sum();
-    assert!(panel.len() >= depth * PANEL);
-    if depth == 0 && !sums.add {
+    let (panel, _) = panel.as_chunks::<PANEL>();
+    if segments.iter().all(|s| s.len == 0) && !sums.add {
         (0..rows).for_each(|i| sums.values[i * sums.stride..][..width].fill(0.0));
     }
     let (mut done, mut add) = (0, sums.add);
     for segment in segments.iter().filter(|s| s.len > 0) {
-        assert!(segment.values.len() >= (rows - 1) * stride + segment.len);
         let block = Block {
             rows,
             columns,
-            a: segment.values.as_ptr(),
+            a: segment.values,
             a_stride: stride,
             depth: segment.len,
-            panel: panel[done * PANEL..].as_ptr(),
-            c: sums.values.as_mut_ptr(),
+            panel: &panel[done..],
+            c: sums.values,
             c_stride: sums.stride,
             add,
         };
-        // SAFETY: the asserts above bound every row of `a`, the panel rows and every row of `c` that the block names;
-        // operations get their path from `Path::enter`, which gives none that this processor lacks.
-        unsafe {
-            match path {
-                #[cfg(target_arch = "x86_64")]
-                Path::Avx512 => avx512::block(&block),
-                #[cfg(target_arch = "x86_64")]
-                Path::Avx2 => avx2::block(&block),
-                _ => portable::block(&block),
-            }
+        match path {
+            // SAFETY: operations get their path from `Path::enter`, which gives none that this processor lacks.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => unsafe { avx512::block(block) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => unsafe { avx2::block(block) },
+            _ => portable::block(block),
         }
         done += segment.len;
         add = true;

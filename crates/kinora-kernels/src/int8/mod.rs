@@ -154,16 +154,15 @@ pub(crate) const fn padded_depth(depth: usize) -> usize {
     depth.next_multiple_of(GROUP)
 }
 
-/// The raw parts of a checked call.
-struct Block {
+/// One checked call.
+struct Block<'a> {
     rows: usize,
     columns: usize,
-    /// Row i starts at `a + i * a_stride` bytes.
-    a: *const u8,
+    /// Row i starts at byte `i * a_stride`.
+    a: &'a [u8],
     a_stride: usize,
-    groups: usize,
-    panel: *const i8,
-    c: *mut i32,
+    panel: &'a [[[i8; GROUP]; PANEL]],
+    c: &'a mut [i32],
     c_stride: usize,
 }
 
@@ -183,27 +182,22 @@ pub(crate) fn tile(
     assert!((1..=TILE_ROWS).contains(&rows) && (1..=PANEL).contains(&columns));
     let width = columns.next_multiple_of(PANEL / 2);
     assert!(stride >= width && sums.len() >= (rows - 1) * stride + width);
-    let groups = panel.len() / (PANEL * GROUP);
-    assert!(a.len() >= (rows - 1) * row_bytes + groups * GROUP * dot.activation_bytes());
     let block = Block {
         rows,
         columns,
-        a: a.as_ptr(),
+        a,
         a_stride: row_bytes,
-        groups,
-        panel: panel.as_ptr(),
-        c: sums.as_mut_ptr(),
+        panel: panel.as_chunks().0.as_chunks().0,
+        c: sums,
         c_stride: stride,
     };
-    // SAFETY: the asserts bound every row of `a`, the panel and every row of `c` that the block names; `Dot::of` gives
-    // no instructions that this processor lacks.
-    unsafe {
-        match dot {
-            #[cfg(target_arch = "x86_64")]
-            Dot::Vnni512 => avx512::block(&block),
-            #[cfg(target_arch = "x86_64")]
-            Dot::Avx2 => avx2::block(&block),
-            _ => portable::block(&block),
-        }
+    match dot {
+        // SAFETY: `Dot::of` gives no instructions that this processor lacks.
+        #[cfg(target_arch = "x86_64")]
+        Dot::Vnni512 => unsafe { avx512::block(block) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Dot::Avx2 => unsafe { avx2::block(block) },
+        _ => portable::block(block),
     }
 }
