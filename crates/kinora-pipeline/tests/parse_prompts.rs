@@ -1,4 +1,5 @@
 //! Real prompts with the Scenes that a reader would expect. Fields that a case does not list must be empty.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_pipeline::parse::{Camera, Count, Motion, Scene, Setting, Shot, Subject, parse};
 use serde::Deserialize;

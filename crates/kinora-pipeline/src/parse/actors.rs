@@ -15,6 +15,7 @@ impl Clause<'_> {
         }
         let infinitive = self.prep.take().is_some();
         self.copula = false;
+        self.worn = false;
         self.passive = false;
         if v.negated || self.neg.is_some() {
             self.neg = None;

@@ -26,7 +26,7 @@ pub(super) fn open_class(
     if matches!(form, Form::Ing | Form::Participle) {
         return participle(tokens, i, prev_pos, prev_text, v, is_noun, is_adj);
     }
-    if opens && !(prev_pos == Pos::Adj && finite) {
+    if opens {
         return if is_adj && nominal_next {
             adjective(token)
         } else {

@@ -484,6 +484,7 @@ impl Clause<'_> {
         self.verb_open = false;
         if matches!(verb.as_str(), "wear" | "have") {
             self.drop_motion();
+            self.worn = verb == "wear";
             let kind = if verb == "wear" || np.class == NounClass::Garment {
                 AttributeKind::Wearing
             } else {

@@ -196,7 +196,7 @@ fn lead(words: &[Word], at: usize, manner: &mut Vec<String>, camera: &mut Camera
         } else if !matches!(w.pos, Pos::Det)
             && !matches!(
                 t,
-                "while" | "as" | "our" | "smooth" | "and" | "with" | "very" | "camera"
+                "while" | "as" | "our" | "smooth" | "and" | "with" | "very" | "camera" | "drone"
             )
         {
             break;

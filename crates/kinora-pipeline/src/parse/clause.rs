@@ -54,6 +54,8 @@ pub(super) struct Clause<'a> {
     pub manner: Vec<String>,
     pub medium: bool,
     pub ghost: bool,
+    /// The latest verb was "wear": more garments may follow in a list.
+    pub worn: bool,
     pub from_side: Option<Direction>,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn read(items: &[Item], shot: &mut Shot, before: Option<&Shot>) {
         manner: Vec::new(),
         medium: false,
         ghost: false,
+        worn: false,
         from_side: None,
     };
     for (i, item) in items.iter().enumerate() {
@@ -143,6 +146,7 @@ impl Clause<'_> {
             Item::Conj => self.conj = true,
             Item::Comma => {
                 self.comma = true;
+                self.ghost = false;
                 self.conj = false;
                 self.verb_open = false;
                 self.drop_prep();
@@ -184,12 +188,13 @@ impl Clause<'_> {
             self.shot.negations.push(negation::of("anything", span));
         }
         self.neg = Some(span);
+        self.comma = false;
     }
 
     fn np(&mut self, np: Np, rest: &[Item]) {
         let np = self.possession(np);
         // "no text, a penguin": a phrase with an article ends the list of unwanted things.
-        if self.comma && np.indefinite {
+        if self.comma && (np.indefinite || !list_goes_on(rest)) {
             self.neg = None;
         }
         if let Some(span) = self.neg {
@@ -237,7 +242,18 @@ impl Clause<'_> {
             self.object(np);
             return;
         }
-        if conj && !starts_clause && self.has_verb && matches!(self.last, Last::Subject(_)) {
+        if self.worn && (conj || comma) && !starts_clause && np.class == NounClass::Garment {
+            self.describe(Attribute {
+                kind: AttributeKind::Wearing,
+                text: np.text(),
+            });
+            return;
+        }
+        if (conj || comma && list_goes_on(rest))
+            && !starts_clause
+            && self.has_verb
+            && matches!(self.last, Last::Subject(i) if !self.subj.contains(&i))
+        {
             self.object(np);
             return;
         }

@@ -136,6 +136,9 @@ fn hint(words: &[Word], i: usize) -> Option<(HintKind, String, usize)> {
         let takes = matches!(next, "format" | "orientation" | "mode" | "aspect");
         return Some((HintKind::Aspect, value.to_owned(), if takes { 2 } else { 1 }));
     }
+    if w == "loop" && next == "of" {
+        return Some((HintKind::Loop, "loop".to_owned(), 1));
+    }
     let looping = (w == "seamless" && matches!(next, "loop" | "looping")) || (w == "perfect" && next == "loop");
     if looping
         || (matches!(w, "looping" | "looped") && (format(i + 1) || (alone && ends)))

@@ -84,7 +84,7 @@ pub fn parse(prompt: &str) -> Result<Scene, Error> {
         });
         return Ok(scene);
     }
-    tokens = unquote(tokens, prompt);
+    tokens = token::join_adjectives(unquote(tokens, prompt));
     for segment in shots::segments(&tokens) {
         let shot = sentence(&tokens[segment.from..segment.to], &mut scene);
         match scene.shots.last_mut() {

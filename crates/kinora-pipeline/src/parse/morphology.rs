@@ -133,6 +133,14 @@ pub(crate) fn unknown_verb(word: &str) -> Option<(String, Form)> {
 }
 
 fn undouble(stem: &str) -> String {
+    // "puls-ing" and "mesmeriz-ing" lost a silent e.
+    if ["ls", "ns", "rs", "z", "v", "c", "u", "dg", "rg"]
+        .iter()
+        .any(|e| stem.ends_with(e))
+        && !stem.ends_with("zz")
+    {
+        return format!("{stem}e");
+    }
     let mut tail = stem.chars().rev();
     match (tail.next(), tail.next()) {
         (Some(a), Some(b)) if a == b && !"lsz".contains(a) && a.is_ascii() => stem[..stem.len() - 1].to_owned(),

@@ -92,7 +92,8 @@ fn listed(words: &mut [Word], at: usize, shot: &mut Shot) -> Option<usize> {
     while start > 0 && matches!(words[start - 1].pos, Pos::Det) && !words[start - 1].used {
         start -= 1;
     }
-    let introduced = start > 0 && is(words, start - 1, &["in", "as", "with", "like"]);
+    let shot_on = start > 1 && is(words, start - 1, &["on"]) && is(words, start - 2, &["shot", "filmed", "captured"]);
+    let introduced = shot_on || start > 0 && is(words, start - 1, &["in", "as", "with", "like"]);
     let painting = words[at..end].iter().any(|w| {
         [
             "painting",

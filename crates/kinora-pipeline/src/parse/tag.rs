@@ -399,6 +399,13 @@ fn clause_ahead(tokens: &[Token], i: usize) -> bool {
 fn unknown(tokens: &[Token], i: usize, before: &[Word], finite: bool) -> Word {
     let token = &tokens[i];
     let text = token.text.as_str();
+    let before_noun = before
+        .last()
+        .is_some_and(|w| matches!(w.pos, Pos::Det | Pos::Poss | Pos::Adj | Pos::Num))
+        && nominal(tokens, i + 1);
+    if text.len() > 3 && text.ends_with("ly") && before_noun && !readings(text_at(tokens, i + 1)).adj {
+        return adjective(token);
+    }
     if text.len() > 3 && text.ends_with("ly") {
         return make(token, Pos::Adv);
     }

@@ -90,6 +90,28 @@ pub(crate) fn tokenize(text: &str) -> Vec<Token> {
     out
 }
 
+/// Joins "snow covered" and the like to the one adjective that they are.
+pub(crate) fn join_adjectives(tokens: Vec<Token>) -> Vec<Token> {
+    const FIRST: &[&str] = &[
+        "snow", "moss", "sun", "rain", "dust", "tree", "flower", "ivy", "fog", "ice", "star", "candle", "neon", "moon",
+        "vine", "wind",
+    ];
+    const SECOND: &[&str] = &[
+        "covered", "capped", "filled", "lined", "drenched", "soaked", "lit", "kissed", "slicked", "swept",
+    ];
+    let mut out: Vec<Token> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match out.last_mut() {
+            Some(last) if FIRST.contains(&last.text.as_str()) && SECOND.contains(&token.text.as_str()) => {
+                last.text = format!("{}-{}", last.text, token.text);
+                last.span = last.span.to(token.span);
+            }
+            _ => out.push(token),
+        }
+    }
+    out
+}
+
 fn push(out: &mut Vec<Token>, text: &str, start: usize, end: usize, kind: Kind) {
     let capital = text.chars().next().is_some_and(char::is_uppercase);
     out.push(Token {

@@ -75,13 +75,13 @@ pub(crate) const ADJECTIVES: &[(AttributeKind, &str)] = &[
     ),
     (
         AttributeKind::Texture,
-        "shining talking fluffy furry smooth rough shiny soft hard glossy fuzzy hairy bushy shaggy scruffy sleek silky grassy sandy rocky muddy dusty \
+        "wooly woolly knitted bioluminescent overgrown shining talking fluffy furry smooth rough shiny soft hard glossy fuzzy hairy bushy shaggy scruffy sleek silky grassy sandy rocky muddy dusty \
         wet dry slippery sticky crispy cracked transparent translucent sparkling glittering shimmering polished rusty fresh lush dense leafy mossy \
         flowery flower-filled tree-lined cobbled cobblestone paved wooded hilly mountainous",
     ),
     (
         AttributeKind::Mood,
-        "happy sad cheerful joyful angry furious scared frightened afraid lonely calm peaceful serene tranquil gloomy moody melancholic \
+        "mesmerizing mesmerising happy sad cheerful joyful angry furious scared frightened afraid lonely calm peaceful serene tranquil gloomy moody melancholic \
         melancholy mysterious eerie spooky creepy scary ominous dreamy romantic nostalgic hopeful tense dramatic epic whimsical playful funny cute lovely \
         adorable friendly curious excited sleepy tired bored proud brave shy gentle fierce majestic magical mystical enchanted enchanting haunting haunted \
         cosy cozy idyllic uplifting energetic exciting relaxing ethereal surreal sombre somber grim bleak quiet silent chaotic festive cheery \

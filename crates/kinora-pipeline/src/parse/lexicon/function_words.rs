@@ -47,7 +47,7 @@ pub(crate) const PAIRS: &str = "pair couple duo";
 /// Prepositions of one word.
 pub(crate) const PREPOSITIONS: &str = "in on at by near under underneath beneath below above over behind beside besides before after between among amongst \
     amid amidst against inside outside into onto within through throughout across along around round past towards toward to from of off with without \
-    during until till beyond up down upon opposite like as for about via aboard atop alongside despite except per than";
+    during until till beyond up down upon like as for about via aboard atop alongside despite except per than";
 /// Prepositions of several words, longest first.
 pub(crate) const LONG_PREPOSITIONS: &[&str] = &[
     "full of",
@@ -107,7 +107,7 @@ pub(crate) const SUBORDINATORS: &str =
 pub(crate) const RELATIVES: &str = "who which that whose whom";
 /// Personal pronouns and placeholders.
 pub(crate) const PRONOUNS: &str = "he she it they him them i we you me us itself himself herself themselves each_other another one's everyone \
-    everybody everything someone somebody something anyone viewer there theirs one";
+    everybody everything something anyone there theirs one";
 /// Auxiliaries and copulas.
 pub(crate) const AUXILIARIES: &str = "is are was were be been being am do does did has have had can could will would shall should may might must 's 're get gets getting got 've 'll 'd going seems seem looks appears appear";
 /// Negators.

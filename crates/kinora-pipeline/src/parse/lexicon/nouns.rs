@@ -79,7 +79,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
         construction_worker engineer teacher student pupil musician guitarist drummer violinist pianist dj actor actress model photographer writer hiker \
         climber traveller traveler tourist explorer hunter gardener shepherd barista bartender businessman businesswoman bride groom twin stranger \
         passenger passerby pedestrian commuter figure silhouette player basketball_player football_player weight_lifter acrobat juggler magician boxer \
-        wrestler archer rower yogi blacksmith carpenter tailor potter mechanic boss neighbour neighbor villager  human someone somebody snowman scarecrow viking \
+        wrestler archer rower yogi blacksmith carpenter tailor potter mechanic boss neighbour neighbor villager human someone somebody snowman scarecrow viking \
         hero villain robot android cyborg alien ghost zombie angel devil demon genie gnome puppeteer fan spectator cast audience band orchestra conductor",
     ),
     (
@@ -150,7 +150,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     (
         NounClass::BodyPart,
         "head face hair eye ear nose mouth lip tooth tongue neck shoulder arm hand finger leg foot knee paw tail wing fur feather beak claw trunk \
-        horn antler mane whisker back belly chest skin scale fin hoof beard moustache mustache eyelash freckle smile braid ponytail wings fang tusk shell stripe heart expression",
+        horn antler mane whisker back belly chest skin scale fin hoof beard moustache mustache eyelash freckle smile braid ponytail fang tusk shell stripe heart expression",
     ),
     (
         NounClass::Room,
@@ -177,7 +177,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Time,
-        "sunrise dawn daybreak morning noon midday day daytime daylight afternoon sunset dusk twilight evening night nighttime night-time midnight \
+        "first_light sunrise dawn daybreak morning noon midday day daytime daylight afternoon sunset dusk twilight evening night nighttime night-time midnight \
         golden_hour blue_hour sundown nightfall daylight_hours magic_hour moonlight",
     ),
     (
@@ -203,7 +203,7 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     ),
     (
         NounClass::Medium,
-        "video clip film movie footage scene animation image picture gif sequence shot view frame photo photograph cartoon trailer advert commercial ad advertisement vlog documentary",
+        "loop video clip film movie footage scene animation image picture gif sequence shot view frame photo photograph cartoon trailer advert commercial ad advertisement vlog documentary",
     ),
     (
         NounClass::Direction,
@@ -212,11 +212,11 @@ pub(crate) const NOUNS: &[(NounClass, &str)] = &[
     (NounClass::Viewer, "camera viewer lens audience_view camera_lens"),
     (
         NounClass::Substance,
-        "smoke dust steam sand fire flame wave ocean_wave spark confetti bubble leaf_litter lava ash splash mud water_drop droplet ink paint_splash glitter foam powder ember current stream_of_water tear sea_spray spray explosion",
+        "gold silver treasure smoke dust steam sand fire flame wave ocean_wave spark confetti bubble leaf_litter lava ash splash mud water_drop droplet ink paint_splash glitter foam powder ember current stream_of_water tear sea_spray spray explosion",
     ),
     (
         NounClass::Abstract,
-        "horseback rush_hour line tango loop justice democracy happiness love hope freedom truth idea algorithm philosophy economics inflation memory music song sound silence time dream peace \
+        "triumph horseback rush_hour line tango justice democracy happiness love hope freedom truth idea algorithm philosophy economics inflation memory music song sound silence time dream peace \
         spreadsheet software database contract meeting gravity energy_field quantum nostalgia life death soul spirit future past history information knowledge power \
         speed joy sadness fear anger grief wonder beauty chaos order war politics mathematics quantum_foam purpose way joke story name adventure journey game match race pace slow",
     ),

@@ -396,7 +396,7 @@ pub(crate) const CAMERA_TERMS: &[(&str, Term)] = &[
 /// Which time of day a noun or adjective means.
 pub(crate) fn time_kind(word: &str) -> Option<TimeKind> {
     Some(match word {
-        "sunrise" | "dawn" | "daybreak" => TimeKind::Sunrise,
+        "sunrise" | "first light" | "dawn" | "daybreak" => TimeKind::Sunrise,
         "morning" => TimeKind::Morning,
         "noon" | "midday" | "day" | "daytime" | "daylight" | "daylight hours" => TimeKind::Day,
         "afternoon" => TimeKind::Afternoon,

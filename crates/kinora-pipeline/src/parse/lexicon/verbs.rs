@@ -71,7 +71,7 @@ pub(crate) const VERBS: &[(MotionKind, &str)] = &[
         "step run walk move drive fly swim sail go come travel roll slide gallop trot sprint jog march stroll wander roam crawl creep slither \
         sneak race speed rush dash cross pass ride cycle pedal skate ski surf glide soar slip paddle row cruise hike wade waddle stumble stagger limp \
         migrate explore prowl pace tiptoe scurry scamper hurry flee escape enter leave exit emerge head cut charge bolt zoom whizz zip flow stream \
-        stride strut amble saunter traverse patrol chug steam trundle rumble barrel hurtle streak arrive return depart visit navigate \
+        stride tread strut amble saunter traverse patrol chug steam trundle rumble barrel hurtle streak arrive return depart visit navigate \
         tumble leapfrog shuffle trek ramble parade canter swarm flock weave pour snowboard skateboard taxi steer",
     ),
     (
@@ -106,20 +106,20 @@ pub(crate) const VERBS: &[(MotionKind, &str)] = &[
     ),
     (
         MotionKind::Act,
-        "share block surface say plough plow harvest rain step_on crumble mirror eat drink play paint draw write read cook bake sing talk speak smile laugh cry bark meow howl roar growl look stare gaze watch see \
+        "wake raise overtake pulse knock lean tow share block surface say plough plow harvest rain step_on crumble mirror eat drink play paint draw write read cook bake sing talk speak smile laugh cry bark meow howl roar growl look stare gaze watch see \
         peer glance point hold carry wear push pull throw toss catch kick hit punch fight build make cut chop stir pour serve open close light burn glow \
         shine sparkle twinkle shimmer flicker blink wink kiss hug pet stroke feed graze nibble chew bite lick sniff dig plant water pick gather collect \
         clean wash brush sweep mop fix repair hammer type work study teach perform juggle balance celebrate cheer clap applaud blow breathe yawn sneeze \
         cough sip gulp taste smell hear listen call text film photograph record explode burst break smash shatter crack transform morph change become \
         turn_into reflect cover fill surround decorate illuminate overlook cast reach touch grab grasp tie dress fold wrap unfold reveal show display \
-        feature contain include drag tug haul tow load unload deliver sell buy give offer hand receive knit sew weave carve sculpt shoot fire aim attack \
+        feature contain include drag tug haul load unload deliver sell buy give offer hand receive knit sew weave carve sculpt shoot fire aim attack \
         defend protect guard guide lead herd groom shear milk saddle mount straddle pilot conduct strum drum pluck compose practice train exercise lift_weights \
-        stargaze put get take steal lay hurt tread camp picnic skip_rope glide_by argue whisper shout scream yell greet meet shake_hands comfort cuddle snuggle admire enjoy discover \
+        stargaze put get take steal lay hurt camp picnic skip_rope glide_by argue whisper shout scream yell greet meet shake_hands comfort cuddle snuggle admire enjoy discover \
         find search try start begin continue keep stop finish want love like need try_to prepare help let attempt learn pretend manage inspect examine \
          gleam glisten glitter blaze smoke steam boil simmer sizzle bubble froth spill leak spray sprinkle scatter spread hatch swallow devour gobble \
         munch crunch peck hoot chirp tweet buzz hum purr whistle neigh moo bleat quack wash_over line dot adorn fuse merge split divide stack pile arrange \
-        operate use press type_on scroll swipe tap knock ring crush squeeze stitch iron polish scrub wipe rinse brew grind knead slice peel grate blend \
-        whisk mix season  toast grill roast fry flash strike beat bathe lit set  host attend",
+        operate use press type_on scroll swipe tap ring crush squeeze stitch iron polish scrub wipe rinse brew grind knead slice peel grate blend \
+        whisk mix season toast grill roast fry flash strike beat bathe lit set host attend",
     ),
 ];
 
@@ -133,7 +133,7 @@ const IRREGULAR: &str = "run:ran:run swim:swam:swum fly:flew:flown drive:drove:d
     begin:began:begun keep:kept:kept creep:crept:crept speed:sped:sped flee:fled:fled leave:left:left ride:rode:ridden grow:grew:grown \
     take:took:taken give:gave:given see:saw:seen draw:drew:drawn hit:hit:hit hide:hid:hidden kneel:knelt:knelt slide:slid:slid set:set:set \
     tread:trod:trodden weave:wove:woven sell:sold:sold buy:bought:bought meet:met:met spread:spread:spread split:split:split beat:beat:beaten \
-    say:said:said get:got:got strike:struck:struck ring:rang:rung hurt:hurt:hurt put:put:put stride:strode:stridden steal:stole:stolen lay:laid:laid";
+    wake:woke:woken say:said:said get:got:got strike:struck:struck ring:rang:rung hurt:hurt:hurt put:put:put stride:strode:stridden steal:stole:stolen lay:laid:laid";
 
 /// Inflected irregular forms with base and form. Forms equal to the base are left out.
 pub(crate) fn irregular() -> impl Iterator<Item = (&'static str, (&'static str, Form))> {
