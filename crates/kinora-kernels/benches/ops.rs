@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kinora_kernels::{
-    Activation, Conv2d, KeyMask, Linear, Path, PerToken, Precision, attention, conv2d, layer_norm_modulate, linear,
-    probe_f32, probe_int8, rms_norm_rope, set_threads, threads,
+    Activation, AttentionMode, Conv2d, KeyMask, Linear, Path, PerToken, Precision, attention_as, conv2d,
+    layer_norm_modulate, linear, probe_f32, probe_int8, rms_norm_rope, set_threads, threads,
 };
 use kinora_tensor::{Arena, Tensor};
 
@@ -190,12 +190,10 @@ impl Bench {
             let v = self.tensor([batch, keys, heads, width])?;
             let name = format!("attention B{batch} L{queries} S{keys} N{heads} D{width}");
             let work = 4.0 * (batch * queries * keys * heads * width) as f64 / 1e9;
-            self.time(
-                &name,
-                work,
-                Peak::F32,
-                Box::new(|| attention(&q, &k, &v, KeyMask::None)),
-            )?;
+            for (mode, word) in [(AttentionMode::Exact, ""), (AttentionMode::Fast, " fast")] {
+                let run = Box::new(|| attention_as(&q, &k, &v, KeyMask::None, mode));
+                self.time(&format!("{name}{word}"), work, Peak::F32, run)?;
+            }
         }
         Ok(())
     }

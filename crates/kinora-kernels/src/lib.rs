@@ -27,6 +27,7 @@ mod elementwise;
 mod ending;
 mod error;
 mod gemm;
+mod int16;
 mod int8;
 mod linear;
 mod math;
@@ -40,7 +41,7 @@ mod testing;
 mod threads;
 
 pub use activation::Activation;
-pub use attention::{KeyMask, attention};
+pub use attention::{AttentionMode, KeyMask, attention, attention_as};
 pub use conv::{Conv2d, conv2d, conv2d_concat, conv2d_residual};
 pub use elementwise::{
     activate, add, layer_norm, layer_norm_modulate, pixel_shuffle, pixel_unshuffle, rms_norm, rms_norm_rope,

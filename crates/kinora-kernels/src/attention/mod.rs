@@ -1,6 +1,7 @@
 //! Scaled dot-product attention.
 
 mod fast;
+mod int16;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +20,34 @@ pub enum KeyMask<'a> {
     Lengths(&'a [usize]),
 }
 
+/// How exact attention is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AttentionMode {
+    /// f32 throughout.
+    #[default]
+    Exact,
+    /// 16-bit integer products: q, k and v in 4095 steps over the range of a token (q, k) or a channel (v), weights in
+    /// 8191 steps. Normalised mean square error below 1e-5, about 1e-7 on data without outliers. Heads wider than 512
+    /// and the reference path stay exact.
+    Fast,
+}
+
+/// [`attention_as`] in the exact mode.
+///
+/// **Shapes**: `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]` -> `[B,L,N,D]`.
+///
+/// **Errors**: as [`attention_as`].
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Tensor> {
+    attention_as(q, k, v, mask, AttentionMode::Exact)
+}
+
 /// softmax(q k^T / sqrt(D)) v for every head.
 ///
 /// **Shapes**: `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]` -> `[B,L,N,D]`.
 ///
 /// **Errors**: other shapes; no keys at all; a mask length of 0 or above S.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Tensor> {
+pub fn attention_as(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask, mode: AttentionMode) -> Result<Tensor> {
     const OP: &str = "attention";
     let dims @ [batch, queries, heads, width] = q.dims_of(OP, "[B,L,N,D]")?;
     let [_, keys, _, _] = k.dims_of(OP, "[B,S,N,D]")?;
@@ -44,7 +67,12 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Te
                 heads,
                 width,
             };
-            fast::attention(path, extents, [q, k, v], &lengths, &mut out)?;
+            match mode {
+                AttentionMode::Fast if width <= int16::MAX_WIDTH => {
+                    int16::attention(path, extents, [q, k, v], &lengths, &mut out)?;
+                }
+                _ => fast::attention(path, extents, [q, k, v], &lengths, &mut out)?,
+            }
         }
         _ => {}
     }

@@ -83,6 +83,87 @@ fn every_path_agrees_with_the_reference() {
 }
 
 #[test]
+fn the_fast_mode_stays_close_on_every_path() {
+    // (batch, queries, keys, heads, width, sharpness of the scores)
+    let shapes = [
+        (1, 1, 1, 1, 1, 1.0),
+        (2, 13, 7, 3, 5, 1.0),
+        (1, 49, 129, 2, 64, 1.0),
+        (2, 97, 64, 2, 32, 8.0),
+        (1, 30, 301, 1, 128, 4.0),
+        (3, 5, 33, 2, 48, 1.0),
+        (1, 60, 1025, 2, 64, 20.0),
+    ];
+    for (i, (batch, queries, keys, heads, width, sharpness)) in shapes.into_iter().enumerate() {
+        let seed = i as u32 * 10;
+        let mut q = random(seed, [batch, queries, heads, width]);
+        q.as_mut_slice().iter_mut().for_each(|v| *v *= sharpness);
+        let (k, v) = (
+            random(seed + 1, [batch, keys, heads, width]),
+            random(seed + 2, [batch, keys, heads, width]),
+        );
+        let lengths: Vec<usize> = (0..batch).map(|b| (keys * (b + 1)).div_ceil(batch + 1)).collect();
+        for mask in [KeyMask::None, KeyMask::Lengths(&lengths)] {
+            let expected = Path::Reference.with(|| attention(&q, &k, &v, mask)).unwrap().unwrap();
+            for path in fast_paths() {
+                let got = path
+                    .with(|| attention_as(&q, &k, &v, mask, AttentionMode::Fast))
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(Path::last_ran(), Some(path));
+                let error = nmse(got.as_slice(), expected.as_slice());
+                assert!(
+                    error < 2e-6,
+                    "{path} {batch}x{queries}x{keys}x{heads}x{width}: {error:e}"
+                );
+                println!("{path} {batch}x{queries}x{keys}x{heads}x{width} *{sharpness}: {error:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_fast_mode_keeps_a_sea_of_small_weights() {
+    // One key scores 9 above 1000 equal ones: together those still weigh 1000 e^-9 = 0.12 of it.
+    let (mut k, mut v) = (
+        Tensor::zeros([1, 1001, 1, 16]).unwrap(),
+        Tensor::zeros([1, 1001, 1, 16]).unwrap(),
+    );
+    k.as_mut_slice()[0] = 4.0;
+    v.as_mut_slice()[16..].fill(1.0);
+    let mut q = Tensor::zeros([1, 1, 1, 16]).unwrap();
+    q.as_mut_slice()[0] = 9.0;
+    let sea = 1000.0 * (-9.0f64).exp();
+    for path in fast_paths() {
+        let out = path
+            .with(|| attention_as(&q, &k, &v, KeyMask::None, AttentionMode::Fast))
+            .unwrap()
+            .unwrap();
+        let got = f64::from(out.as_slice()[3]);
+        assert!((got / (sea / (1.0 + sea)) - 1.0).abs() < 0.02, "{path}: {got}");
+    }
+}
+
+#[test]
+fn the_fast_mode_does_not_hide_what_is_not_a_number() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        for (which, path) in [0, 1, 2]
+            .into_iter()
+            .flat_map(|w| fast_paths().into_iter().map(move |p| (w, p)))
+        {
+            let mut qkv = [1, 2, 3].map(|seed| random(seed, [1, 5, 1, 8]));
+            qkv[which].as_mut_slice()[9] = bad;
+            let [q, k, v] = &qkv;
+            let out = path
+                .with(|| attention_as(q, k, v, KeyMask::None, AttentionMode::Fast))
+                .unwrap()
+                .unwrap();
+            assert!(!out.as_slice()[9].is_finite(), "{path} {bad} in {which}: {out:?}");
+        }
+    }
+}
+
+#[test]
 fn padding_does_not_leak_even_if_it_is_not_a_number() {
     let (q, mut k, mut v) = (
         random(1, [1, 20, 2, 16]),
@@ -108,10 +189,13 @@ fn one_two_and_three_threads_give_the_same_bits() {
         random(2, [2, 140, 2, 32]),
         random(3, [2, 140, 2, 32]),
     );
-    for path in fast_paths() {
+    for (path, mode) in fast_paths()
+        .into_iter()
+        .flat_map(|p| [(p, AttentionMode::Exact), (p, AttentionMode::Fast)])
+    {
         let run = |count| {
             set_threads(count).unwrap();
-            attention(&q, &k, &v, KeyMask::None)
+            attention_as(&q, &k, &v, KeyMask::None, mode)
         };
         let [one, two, three] = [1, 2, 3].map(|count| path.with(|| run(count)).unwrap().unwrap());
         assert_eq!(one.as_slice(), two.as_slice(), "{path}");
