@@ -5,6 +5,9 @@
 //! take their tensor by value and give it back, so nobody can keep reading the old content. Weights are packed once,
 //! when a model is loaded, into [`Linear`] and [`Conv2d`].
 //!
+//! Two choices trade a stated error for speed, and both are made by the caller: [`Precision::Int8`] when a linear layer is
+//! packed and [`AttentionMode::Fast`] when attention is called. Everything else is f32.
+//!
 //! `KINORA_KERNELS=reference|portable|avx2|avx512` forces a path. The reference ([`mod@reference`]) is the meaning of
 //! each operation in a few plain loops; the fast paths are tested against it. In f32 the result does not depend on the
 //! number of threads.
@@ -42,7 +45,7 @@ mod threads;
 
 pub use activation::Activation;
 pub use attention::{AttentionMode, KeyMask, attention, attention_as};
-pub use conv::{Conv2d, conv2d, conv2d_concat, conv2d_residual};
+pub use conv::{Conv2d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
 pub use elementwise::{
     activate, add, layer_norm, layer_norm_modulate, pixel_shuffle, pixel_unshuffle, rms_norm, rms_norm_rope,
     rope_interleaved, softmax, upsample_nearest_2x,

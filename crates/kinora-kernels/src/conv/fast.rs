@@ -20,6 +20,8 @@ const COLUMNS: usize = 2 * PANEL;
 pub(super) struct Source<'a> {
     /// (values, channels).
     pub(super) blocks: [(&'a [f32], usize); 2],
+    /// How often each pixel stands for itself on both axes: 1, or 2 where the image is enlarged on the way in.
+    pub(super) enlarge: usize,
 }
 
 /// The weight `[O,C,k,k]` as panels: row (ky*k + kx)*C + c of column o.
@@ -133,16 +135,19 @@ impl Source<'_> {
         let end = out.len() - side;
         out[..side].fill(0.0);
         out[end..].fill(0.0);
+        let (y, width, enlarge) = (y / self.enlarge, width / self.enlarge, self.enlarge);
         let mut channel = 0;
         for (values, channels) in self.blocks {
-            let row = &values[(image * height + y) * width * channels..][..width * channels];
-            if channels == in_channels {
+            let row = &values[(image * (height / enlarge) + y) * width * channels..][..width * channels];
+            if channels == in_channels && enlarge == 1 {
                 return out[side..end].copy_from_slice(row);
             }
             if channels > 0 {
-                let pixels = out[side..end].chunks_exact_mut(in_channels);
-                for (pixel, from) in pixels.zip(row.chunks_exact(channels)) {
-                    pixel[channel..channel + channels].copy_from_slice(from);
+                let pixels = out[side..end].chunks_exact_mut(in_channels * enlarge);
+                for (copies, from) in pixels.zip(row.chunks_exact(channels)) {
+                    for copy in copies.chunks_exact_mut(in_channels) {
+                        copy[channel..channel + channels].copy_from_slice(from);
+                    }
                 }
             }
             channel += channels;

@@ -9,7 +9,7 @@ use kinora_tensor::Tensor;
 use crate::ending::Ending;
 use crate::gemm::Panels;
 use crate::reference::ConvShape;
-use crate::{Activation, Error, Path, Result, check, reference, threads};
+use crate::{Activation, Error, Path, Result, check, reference, threads, upsample_nearest_2x};
 
 /// The weights of a square convolution with zero padding `kernel / 2`, packed once.
 pub struct Conv2d {
@@ -109,6 +109,18 @@ fn one_of(what: &'static str, got: usize, allowed: [usize; 2], expected: &'stati
 struct Images<'a> {
     first: &'a Tensor,
     second: Option<&'a Tensor>,
+    /// 2 where every pixel is read as if it stood twice on both axes, else 1.
+    enlarge: usize,
+}
+
+impl<'a> Images<'a> {
+    const fn one(x: &'a Tensor) -> Self {
+        Self {
+            first: x,
+            second: None,
+            enlarge: 1,
+        }
+    }
 }
 
 /// act(conv(x)).
@@ -117,8 +129,26 @@ struct Images<'a> {
 ///
 /// **Errors**: another rank or number of channels.
 pub fn conv2d(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
-    let images = Images { first: x, second: None };
+    let images = Images::one(x);
     let (shape, out_dims) = check_input("conv2d", images, w)?;
+    let mut out = x.uninit_like(out_dims)?;
+    run(images, w, shape, Ending::Activation(act), &mut out)?;
+    Ok(out)
+}
+
+/// act(conv(upsample_nearest_2x(x))); the enlarged image is never made.
+///
+/// A 1x1 convolution commutes with the enlargement: do it before, at a quarter of the work.
+///
+/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(2 H / stride).
+///
+/// **Errors**: another rank or number of channels.
+pub fn conv2d_upsampled_2x(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
+    let images = Images {
+        enlarge: 2,
+        ..Images::one(x)
+    };
+    let (shape, out_dims) = check_input("conv2d_upsampled_2x", images, w)?;
     let mut out = x.uninit_like(out_dims)?;
     run(images, w, shape, Ending::Activation(act), &mut out)?;
     Ok(out)
@@ -133,6 +163,7 @@ pub fn conv2d_concat(a: &Tensor, b: &Tensor, w: &Conv2d, act: Activation) -> Res
     let images = Images {
         first: a,
         second: Some(b),
+        enlarge: 1,
     };
     let (shape, out_dims) = check_input("conv2d_concat", images, w)?;
     let mut out = a.uninit_like(out_dims)?;
@@ -146,7 +177,7 @@ pub fn conv2d_concat(a: &Tensor, b: &Tensor, w: &Conv2d, act: Activation) -> Res
 ///
 /// **Errors**: other shapes.
 pub fn conv2d_residual(x: &Tensor, w: &Conv2d, mut residual: Tensor, act: Activation) -> Result<Tensor> {
-    let images = Images { first: x, second: None };
+    let images = Images::one(x);
     let (shape, out_dims) = check_input("conv2d_residual", images, w)?;
     if residual.dims() != out_dims {
         return Err(residual.mismatch("conv2d_residual", format!("{out_dims:?}")).into());
@@ -176,8 +207,8 @@ fn check_input(op: &'static str, images: Images, w: &Conv2d) -> Result<(ConvShap
         return Err(images.first.mismatch(op, joined).into());
     }
     let shape = ConvShape {
-        height,
-        width,
+        height: height * images.enlarge,
+        width: width * images.enlarge,
         in_channels: w.in_channels,
         out_channels: w.out_channels,
         kernel: w.kernel,
@@ -200,14 +231,16 @@ fn run(images: Images, w: &Conv2d, shape: ConvShape, ending: Ending, out: &mut T
         (Weights::Panels(panels), _) => {
             let block = |x: &'_ Tensor| x.dims().last().copied().unwrap_or(0);
             let second = images.second.map_or((&[][..], 0), |b| (b.as_slice(), block(b)));
+            let blocks = [(images.first.as_slice(), block(images.first)), second];
             let source = fast::Source {
-                blocks: [(images.first.as_slice(), block(images.first)), second],
+                blocks,
+                enlarge: images.enlarge,
             };
             fast::conv2d(path, source, panels, &w.bias, shape, ending, out.as_mut_slice());
         }
         (Weights::Plain(plain), _) => {
-            Path::note(Path::Reference);
             run_reference(images, w, plain, shape, ending, out)?;
+            Path::note(Path::Reference);
         }
     }
     Ok(())
@@ -225,7 +258,11 @@ fn run_reference(
         None => None,
         Some(b) => Some(join_channels(images.first, b)?),
     };
-    let x = joined.as_ref().unwrap_or(images.first).as_slice();
+    let enlarged = match images.enlarge {
+        1 => None,
+        _ => Some(upsample_nearest_2x(images.first)?),
+    };
+    let x = joined.as_ref().or(enlarged.as_ref()).unwrap_or(images.first).as_slice();
     let (height, width) = shape.out_size();
     let (image_in, image_out) = (
         shape.height * shape.width * shape.in_channels,

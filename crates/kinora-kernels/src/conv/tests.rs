@@ -54,6 +54,17 @@ fn one_by_one_mixes_channels_and_concat_reads_a_then_b() {
 }
 
 #[test]
+fn an_image_enlarged_on_the_way_in_gives_the_same_bits() {
+    let w = Conv2d::pack(&values(1, 5 * 4 * 9), None, 5, 4, 3, 1).unwrap();
+    let x = tensor(2, [2, 3, 7, 4]);
+    let fused = conv2d_upsampled_2x(&x, &w, Activation::Silu).unwrap();
+    let plain = conv2d(&upsample_nearest_2x(&x).unwrap(), &w, Activation::Silu).unwrap();
+    assert_eq!(fused.dims(), &[2, 6, 14, 5]);
+    assert_eq!(fused.as_slice(), plain.as_slice());
+    assert!(conv2d_upsampled_2x(&Tensor::zeros([1, 4, 4, 3]).unwrap(), &w, Activation::None).is_err());
+}
+
+#[test]
 fn wrong_shapes_are_refused() {
     assert!(Conv2d::pack(&[], None, 0, 1, 3, 1).is_err());
     assert!(Conv2d::pack(&[], None, 1, 0, 3, 1).is_err());
@@ -117,6 +128,7 @@ fn every_path_and_ending_agrees_with_the_reference() {
         let first = inner / 3;
         let a = tensor(seed + 4, [images, height, width, first]);
         let b = tensor(seed + 5, [images, height, width, inner - first]);
+        assert_paths_agree(&format!("{case} enlarged"), || conv2d_upsampled_2x(&x, &pack()?, act));
         assert_paths_agree(&format!("{case} concat"), || conv2d_concat(&a, &b, &pack()?, act));
     }
 }
