@@ -58,13 +58,7 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
         ("schedule", format!("{}, shift {}", recipe.schedule, recipe.shift)),
         ("guidance", recipe.guidance_scale.to_string()),
         ("size", format!("{} ({})", recipe.size.written, recipe.size.how)),
-        (
-            "length",
-            format!(
-                "{} frames at {} a second ({})",
-                recipe.length.written_frames, recipe.length.fps, recipe.length.how
-            ),
-        ),
+        ("length", length_line(recipe)),
         (
             "made by",
             format!("Kinora {}, kernels {}", recipe.kinora, recipe.kernels),
@@ -76,6 +70,17 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
         None => "\n",
     };
     format!("{lines}\nto make it again:\n  {}{input}", table::printable(&command))
+}
+
+/// What the file has, and how that was reached if there is more to it.
+fn length_line(recipe: &Recipe) -> String {
+    let length = &recipe.length;
+    let written = format!("{} frames at {} a second", length.written_frames, length.fps);
+    if length.how == written {
+        written
+    } else {
+        format!("{written} ({})", length.how)
+    }
 }
 
 fn foreign(path: &Path, info: &ClipInfo) -> String {

@@ -21,15 +21,9 @@ pub fn run(args: &Parse) -> anyhow::Result<()> {
             "notes": parsed.notes,
         }));
     }
-    let model = pipeline.model();
-    let mut text = format!(
-        "{}\n\n{} gets: {}\n",
-        parsed.scene,
-        model.name,
-        table::printable(&parsed.model_prompt)
-    );
-    for note in &parsed.notes {
-        text += &format!("note: {}\n", table::printable(note));
-    }
+    // The scene's own text ends with what the model does not know.
+    let scene = parsed.scene.to_string();
+    let gets = table::printable(&parsed.model_prompt);
+    let text = format!("{}\n\n{} gets: {gets}\n", scene.trim_end(), pipeline.model().name);
     stdout::write(text.as_bytes())
 }

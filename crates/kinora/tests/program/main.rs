@@ -1,5 +1,8 @@
 //! Runs the real program as a user does: arguments in, exit code, output and files out.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod arguments;
 mod files;
 mod generation;

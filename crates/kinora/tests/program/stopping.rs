@@ -86,7 +86,7 @@ fn finished_clips_are_kept_and_the_rest_is_named() {
         "--frames",
         "1",
         "--steps",
-        "200",
+        "40",
         "--variants",
         "3",
         "--seed",
