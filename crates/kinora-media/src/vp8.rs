@@ -95,7 +95,7 @@ pub(crate) fn decode(payload: &[u8], width_px: u32, height_px: u32) -> Result<Fr
     file.resize(padded + 20, 0);
     guarded("vp8", || {
         let bad = |e: image_webp::DecodingError| Error::malformed("vp8", e.to_string());
-        let mut decoder = image_webp::WebPDecoder::new(Cursor::new(&file)).map_err(bad)?;
+        let mut decoder = image_webp::WebPDecoder::new(Cursor::new(file)).map_err(bad)?;
         let mut rgb = vec![0; decoder.output_buffer_size().unwrap_or(0)];
         decoder.read_image(&mut rgb).map_err(bad)?;
         Frame::new(width_px, height_px, rgb)

@@ -256,6 +256,8 @@ fn price(v: Vector, guess: Vector) -> u32 {
 }
 
 /// Sum of absolute differences of a block's window between `before` shifted back and `after` shifted forth.
+// One copy: inlined into the unrolled candidate loops it takes minutes to compile.
+#[inline(never)]
 fn cost(before: &Plane, after: &Plane, place: (usize, usize), v: Vector) -> u32 {
     let x = (place.0 * STEP) as i32 - STEP as i32 / 2;
     let y = (place.1 * STEP) as i32 - STEP as i32 / 2;
