@@ -102,7 +102,8 @@ fn main() -> Outcome<()> {
     bench.linears()?;
     bench.attentions()?;
     bench.convolutions()?;
-    bench.chain()
+    bench.chain()?;
+    bench.packing()
 }
 
 impl Bench {
@@ -245,6 +246,23 @@ impl Bench {
                 Ok(Tensor::zeros([0])?)
             }),
         )
+    }
+
+    /// What loading a model costs: int8 weights of a file to panels of either precision.
+    fn packing(&self) -> Outcome<()> {
+        let (outer, inner) = (2048, 512);
+        let weight: Vec<i8> = values(outer * inner).into_iter().map(|v| (v * 127.0) as i8).collect();
+        let scales = values(outer);
+        let gigabytes = (outer * inner) as f64 / 1e9;
+        for (precision, word) in [(Precision::F32, "f32"), (Precision::Int8, "int8")] {
+            let name = format!("pack int8 file to {word} {outer}x{inner} (GB/s)");
+            let run = Box::new(|| {
+                black_box(Linear::pack_int8_as(&weight, &scales, None, outer, inner, precision)?);
+                Ok(Tensor::zeros([0])?)
+            });
+            self.time(&name, gigabytes, Peak::None, run)?;
+        }
+        Ok(())
     }
 }
 

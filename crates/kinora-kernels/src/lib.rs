@@ -22,6 +22,9 @@
 //! # Ok::<(), kinora_kernels::Error>(())
 //! ```
 
+// Inner loops count indices, for the reason that `simd` gives.
+#![allow(clippy::needless_range_loop)]
+
 mod activation;
 mod attention;
 mod check;

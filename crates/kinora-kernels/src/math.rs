@@ -125,7 +125,6 @@ pub(crate) fn map_activation<I: Isa>(act: Activation, out: &mut [f32], source: &
 fn each<I: Isa, P: Pointwise>(out: &mut [f32], source: &impl Source) {
     // By index, like the slices of the source: only then does the compiler see that all end together, and leave out
     // the checks that would keep the last vector of each row scalar.
-    #[allow(clippy::needless_range_loop)]
     for i in 0..out.len() {
         out[i] = P::apply::<I>(source.at::<I>(i, out[i]));
     }

@@ -1,6 +1,8 @@
 //! One source for all paths: plain loops, compiled once for each instruction set.
 //!
-//! A kernel body is an `#[inline(always)]` function over slices, generic over [`Isa`]. [`on_path`] wraps it in one
+//! A kernel body is an `#[inline(always)]` function over slices, generic over [`Isa`], and its inner loops count indices
+//! up to one length: adapters such as `zip` are not always inlined, and what is not inlined is compiled without the
+//! instruction set of its caller. [`on_path`] wraps it in one
 //! function for each instruction set, and the compiler vectorises the same loops for each. Sums are kept in
 //! [`LANES`] partial sums, so that vectorising does not change their order and every path adds in the same one.
 
@@ -42,8 +44,8 @@ pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for chunk in whole {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += f(v);
+        for j in 0..LANES {
+            lanes[j] += f(chunk[j]);
         }
     }
     for (lane, &v) in lanes.iter_mut().zip(rest) {
@@ -58,8 +60,8 @@ pub(crate) fn max(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for chunk in whole {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(v, *lane);
+        for j in 0..LANES {
+            lanes[j] = larger(chunk[j], lanes[j]);
         }
     }
     for (lane, &v) in lanes.iter_mut().zip(rest) {

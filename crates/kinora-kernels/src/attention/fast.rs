@@ -261,8 +261,9 @@ fn renormalise_body<I: Isa>(scores: &mut [f32], count: usize, scale: f32, runnin
 #[inline(always)]
 fn divide_body<I: Isa>(mixed: &[f32], sum: f32, out: &mut [f32]) {
     let scale = 1.0 / sum;
-    for (out, v) in out.iter_mut().zip(mixed) {
-        *out = v * scale;
+    let mixed = &mixed[..out.len()];
+    for i in 0..out.len() {
+        out[i] = mixed[i] * scale;
     }
 }
 

@@ -271,8 +271,9 @@ fn quantise_body<I: Isa>(x: &[f32], out: &mut [i16]) -> f32 {
         max = max.max((v.to_bits() & 0x7fff_ffff) as i32);
     }
     let (step, inverse) = steps(f32::from_bits(max as u32));
-    for (out, v) in out.iter_mut().zip(x) {
-        *out = (v * inverse + ROUND).to_bits() as i16;
+    let out = &mut out[..x.len()];
+    for i in 0..x.len() {
+        out[i] = (x[i] * inverse + ROUND).to_bits() as i16;
     }
     step
 }
@@ -280,15 +281,17 @@ fn quantise_body<I: Isa>(x: &[f32], out: &mut [i16]) -> f32 {
 /// Raises each of `max` to the magnitude of its value; NaN wins.
 #[inline(always)]
 fn magnitudes_body<I: Isa>(x: &[f32], max: &mut [f32]) {
-    for (max, v) in max.iter_mut().zip(x) {
-        *max = f32::from_bits(max.to_bits().max(v.to_bits() & 0x7fff_ffff));
+    let max = &mut max[..x.len()];
+    for i in 0..x.len() {
+        max[i] = f32::from_bits(max[i].to_bits().max(x[i].to_bits() & 0x7fff_ffff));
     }
 }
 
 #[inline(always)]
 fn scaled_body<I: Isa>(x: &[f32], inverse: &[f32], out: &mut [i16]) {
-    for ((out, v), inverse) in out.iter_mut().zip(x).zip(inverse) {
-        *out = (v * inverse + ROUND).to_bits() as i16;
+    let (out, inverse) = (&mut out[..x.len()], &inverse[..x.len()]);
+    for i in 0..x.len() {
+        out[i] = (x[i] * inverse[i] + ROUND).to_bits() as i16;
     }
 }
 

@@ -37,8 +37,9 @@ fn rms_norm_body<I: Isa>(row: &mut [f32], weight: &[f32], eps: f32) {
     let n = row.len();
     let square = simd::sum(row, |v| v * v);
     let scale = 1.0 / (square / n as f32 + eps).sqrt();
-    for (v, w) in row.iter_mut().zip(weight) {
-        *v = *v * scale * w;
+    let weight = &weight[..n];
+    for i in 0..n {
+        row[i] = row[i] * scale * weight[i];
     }
 }
 
@@ -47,9 +48,11 @@ fn rms_norm_body<I: Isa>(row: &mut [f32], weight: &[f32], eps: f32) {
 fn rope_body<I: Isa>(token: &mut [f32], cos: &[f32], sin: &[f32]) {
     for head in token.chunks_exact_mut((2 * cos.len()).max(1)) {
         let (pairs, _) = head.as_chunks_mut::<2>();
-        for ((pair, &c), &s) in pairs.iter_mut().zip(cos).zip(sin) {
-            let [a, b] = *pair;
-            *pair = [I::fma(a, c, -(b * s)), I::fma(a, s, b * c)];
+        let n = pairs.len();
+        let (cos, sin) = (&cos[..n], &sin[..n]);
+        for i in 0..n {
+            let ([a, b], c, s) = (pairs[i], cos[i], sin[i]);
+            pairs[i] = [I::fma(a, c, -(b * s)), I::fma(a, s, b * c)];
         }
     }
 }
@@ -68,8 +71,9 @@ fn softmax_body<I: Isa>(row: &mut [f32]) {
 
 #[inline(always)]
 fn add_body<I: Isa>(a: &mut [f32], b: &[f32]) {
-    for (a, b) in a.iter_mut().zip(b) {
-        *a += b;
+    let b = &b[..a.len()];
+    for i in 0..a.len() {
+        a[i] += b[i];
     }
 }
 

@@ -82,8 +82,8 @@ fn vectors<const V: usize>(row: &[f32; PANEL]) -> [__m512; V] {
 #[inline]
 fn first<const V: usize>(values: &[[f32; VECTOR]]) -> [__m512; V] {
     let mut vectors = [_mm512_setzero_ps(); V];
-    for (vector, values) in vectors.iter_mut().zip(values) {
-        *vector = load(values);
+    for v in 0..V {
+        vectors[v] = load(&values[v]);
     }
     vectors
 }

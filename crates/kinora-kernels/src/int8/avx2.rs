@@ -44,8 +44,8 @@ fn corner<const R: usize>(block: &mut Block, row: usize, column: usize) {
         let b = [widen(&b[0]), widen(&b[1])];
         for (sums, row) in sums.iter_mut().zip(rows) {
             let a = _mm256_set1_epi64x(i64::from_ne_bytes(row[k]));
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(a, b));
+            for half in 0..2 {
+                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(a, b[half]));
             }
         }
     }

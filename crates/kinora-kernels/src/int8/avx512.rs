@@ -67,8 +67,9 @@ corners!([]
 #[inline]
 fn vectors<const V: usize>(row: &[[i8; GROUP]; PANEL]) -> [__m512i; V] {
     let mut vectors = [_mm512_setzero_si512(); V];
-    for (vector, values) in vectors.iter_mut().zip(row.as_chunks().0) {
-        *vector = load(values);
+    let (values, _) = row.as_chunks();
+    for v in 0..V {
+        vectors[v] = load(&values[v]);
     }
     vectors
 }

@@ -27,6 +27,7 @@ const GROUP: usize = 4;
 const MAX_DEPTH: usize = 1 << 16;
 
 /// The instructions that make the sums.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dot {
     /// AVX-512 VNNI: sixty-four products an instruction.

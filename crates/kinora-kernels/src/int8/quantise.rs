@@ -12,8 +12,8 @@ pub(crate) fn step(x: &[f32]) -> (f32, f32) {
     let mut lanes = [0i32; LANES];
     let (whole, rest) = x.as_chunks::<LANES>();
     for chunk in whole {
-        for (lane, v) in lanes.iter_mut().zip(chunk) {
-            *lane = (*lane).max((v.to_bits() & 0x7fff_ffff) as i32);
+        for j in 0..LANES {
+            lanes[j] = lanes[j].max((chunk[j].to_bits() & 0x7fff_ffff) as i32);
         }
     }
     for (lane, v) in lanes.iter_mut().zip(rest) {
@@ -37,8 +37,9 @@ fn byte(v: f32, inv_step: f32) -> u8 {
 #[inline(always)]
 fn bytes_body<I: Isa>(x: &[f32], out: &mut [u8]) -> f32 {
     let (step, inv_step) = step(x);
-    for (out, &v) in out.iter_mut().zip(x) {
-        *out = byte(v, inv_step);
+    let out = &mut out[..x.len()];
+    for i in 0..x.len() {
+        out[i] = byte(x[i], inv_step);
     }
     step
 }
@@ -46,8 +47,9 @@ fn bytes_body<I: Isa>(x: &[f32], out: &mut [u8]) -> f32 {
 #[inline(always)]
 fn signed_body<I: Isa>(x: &[f32], out: &mut [i8]) -> f32 {
     let (step, inv_step) = step(x);
-    for (out, &v) in out.iter_mut().zip(x) {
-        *out = byte(v, inv_step).wrapping_sub(128) as i8;
+    let out = &mut out[..x.len()];
+    for i in 0..x.len() {
+        out[i] = byte(x[i], inv_step).wrapping_sub(128) as i8;
     }
     step
 }
@@ -55,8 +57,9 @@ fn signed_body<I: Isa>(x: &[f32], out: &mut [i8]) -> f32 {
 #[inline(always)]
 fn words_body<I: Isa>(x: &[f32], out: &mut [u16]) -> f32 {
     let (step, inv_step) = step(x);
-    for (out, &v) in out.iter_mut().zip(x) {
-        *out = u16::from(byte(v, inv_step));
+    let out = &mut out[..x.len()];
+    for i in 0..x.len() {
+        out[i] = u16::from(byte(x[i], inv_step));
     }
     step
 }
