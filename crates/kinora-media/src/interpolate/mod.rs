@@ -112,17 +112,25 @@ fn between(before: &Frame, after: &Frame, field: &Field, t: f32) -> Frame {
             column as isize * STEP as isize - STEP as isize / 2,
             row as isize * STEP as isize - STEP as isize / 2,
         );
-        let from_before = Shifted::new(before, -2.0 * t * vector.0, -2.0 * t * vector.1);
-        let from_after = Shifted::new(after, 2.0 * (1.0 - t) * vector.0, 2.0 * (1.0 - t) * vector.1);
-        for (y, wy) in (y0..).zip(&weights).filter(|(y, _)| (0..h as isize).contains(y)) {
-            for (x, wx) in (x0..).zip(&weights).filter(|(x, _)| (0..w as isize).contains(x)) {
-                let (a, b) = (from_before.at(x, y), from_after.at(x, y));
-                let weight = wx * wy;
-                let sum = &mut sums[y as usize * w + x as usize];
-                for i in 0..3 {
-                    sum[i] += weight * ((1.0 - t) * a[i] + t * b[i]);
+        let a = shifted(before, (x0, y0), (-2.0 * t * vector.0, -2.0 * t * vector.1));
+        let b = shifted(
+            after,
+            (x0, y0),
+            (2.0 * (1.0 - t) * vector.0, 2.0 * (1.0 - t) * vector.1),
+        );
+        for (j, wy) in weights.iter().enumerate() {
+            let y = y0 + j as isize;
+            if !(0..h as isize).contains(&y) {
+                continue;
+            }
+            for (i, wx) in weights.iter().enumerate() {
+                let x = x0 + i as isize;
+                if (0..w as isize).contains(&x) {
+                    let (p, q, weight) = (a[j * WINDOW + i], b[j * WINDOW + i], wx * wy);
+                    let sum = &mut sums[y as usize * w + x as usize];
+                    (0..3).for_each(|c| sum[c] += weight * ((1.0 - t) * p[c] + t * q[c]));
+                    sum[3] += weight;
                 }
-                sum[3] += weight;
             }
         }
     }
@@ -142,39 +150,37 @@ fn window() -> [f32; WINDOW] {
     std::array::from_fn(|i| ((i as f32 + 0.5) * std::f32::consts::PI / WINDOW as f32).sin().powi(2))
 }
 
-/// A frame seen through a fixed shift, linear between pixels, the edge repeated outside.
-struct Shifted<'a> {
-    frame: &'a Frame,
-    dx: isize,
-    dy: isize,
-    weights: [f32; 4],
-}
-
-impl<'a> Shifted<'a> {
-    fn new(frame: &'a Frame, dx: f32, dy: f32) -> Self {
-        let (fx, fy) = (dx - dx.floor(), dy - dy.floor());
-        let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
-        Self {
-            frame,
-            dx: dx.floor() as isize,
-            dy: dy.floor() as isize,
-            weights,
+/// The window at `corner` of a frame seen through a shift: linear between pixels, the edge repeated outside.
+fn shifted(frame: &Frame, corner: (isize, isize), shift: (f32, f32)) -> [[f32; 3]; WINDOW * WINDOW] {
+    let (w, h) = (frame.width_px as isize, frame.height_px as isize);
+    let (fx, fy) = (shift.0 - shift.0.floor(), shift.1 - shift.1.floor());
+    let (x, y) = (corner.0 + shift.0.floor() as isize, corner.1 + shift.1.floor() as isize);
+    let mut columns = [0; WINDOW + 1];
+    for (i, column) in columns.iter_mut().enumerate() {
+        *column = 3 * (x + i as isize).clamp(0, w - 1) as usize;
+    }
+    // Plain loops: `array::map` and `from_fn` are not always inlined, and this runs for every pixel four times.
+    let mut rows = [[[0f32; 3]; WINDOW]; 2];
+    let mut out = [[0f32; 3]; WINDOW * WINDOW];
+    for j in 0..=WINDOW {
+        let line = &frame.rgb[3 * ((y + j as isize).clamp(0, h - 1) * w) as usize..][..3 * w as usize];
+        for (i, mixed) in rows[j % 2].iter_mut().enumerate() {
+            let (p, q) = (columns[i], columns[i + 1]);
+            for c in 0..3 {
+                let (p, q) = (f32::from(line[p + c]), f32::from(line[q + c]));
+                mixed[c] = p + fx * (q - p);
+            }
+        }
+        if j > 0 {
+            let (above, below) = (&rows[(j + 1) % 2], &rows[j % 2]);
+            for (i, o) in out[(j - 1) * WINDOW..j * WINDOW].iter_mut().enumerate() {
+                for c in 0..3 {
+                    o[c] = above[i][c] + fy * (below[i][c] - above[i][c]);
+                }
+            }
         }
     }
-
-    fn at(&self, x: isize, y: isize) -> [f32; 3] {
-        let (w, h) = (self.frame.width_px as isize, self.frame.height_px as isize);
-        let (x, y) = (x + self.dx, y + self.dy);
-        let columns = [x.clamp(0, w - 1), (x + 1).clamp(0, w - 1)];
-        let rows = [y.clamp(0, h - 1), (y + 1).clamp(0, h - 1)];
-        let mut out = [0.0; 3];
-        for (i, &weight) in self.weights.iter().enumerate() {
-            let at = 3 * (rows[i / 2] * w + columns[i % 2]) as usize;
-            let pixel = &self.frame.rgb[at..at + 3];
-            (0..3).for_each(|c| out[c] += weight * f32::from(pixel[c]));
-        }
-        out
-    }
+    out
 }
 
 #[cfg(test)]
