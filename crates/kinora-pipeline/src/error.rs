@@ -1,6 +1,6 @@
 //! The one error type of this crate, and what kind of trouble each variant is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong between a prompt and a finished clip.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum Error {
     #[error(transparent)]
     Prompt(#[from] crate::parse::Error),
     /// A picture or clip that was given cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", named(path, source))]
     Input {
         /// The file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum Error {
         source: kinora_media::Error,
     },
     /// The result cannot be written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", named(path, source))]
     Output {
         /// The file.
         path: PathBuf,
@@ -109,6 +109,15 @@ impl Error {
             Self::Model(_) => ErrorKind::Model,
             Self::Cancelled { .. } => ErrorKind::Cancelled,
         }
+    }
+}
+
+/// The file and what is wrong with it, without naming the file twice.
+fn named(path: &Path, source: &kinora_media::Error) -> String {
+    let text = source.to_string();
+    match text.contains(&*path.to_string_lossy()) {
+        true => text,
+        false => format!("{}: {text}", path.display()),
     }
 }
 

@@ -378,6 +378,7 @@ impl Pipeline {
             guidance_scale: plan.guidance_scale,
             size: plan.size.clone(),
             length: LengthRecord {
+                new_frames: plan.new_frames,
                 generated_frames: plan.generated_frames(&self.description),
                 segments: plan.segments.len(),
                 written_frames: 0,

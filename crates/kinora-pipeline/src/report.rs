@@ -72,6 +72,8 @@ pub struct SizeRecord {
 /// The length of a clip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LengthRecord {
+    /// New frames of the clip at the model's own rate, as asked for.
+    pub new_frames: usize,
     /// Frames that the model made for this clip, at its own rate.
     pub generated_frames: usize,
     /// Parts that it was made in.

@@ -97,7 +97,7 @@ pub fn of_recipe(recipe: &Recipe) -> String {
     let raw = recipe.model_prompt == recipe.prompt;
     Line::generate(&recipe.prompt)
         .value("--size", Some(recipe.size.written))
-        .value("--frames", asked_frames(recipe))
+        .value("--frames", Some(recipe.length.new_frames))
         .value(
             "--fps",
             Some(&recipe.length.fps).filter(|_| recipe.task != "text-to-image"),
@@ -116,11 +116,6 @@ pub fn of_recipe(recipe: &Recipe) -> String {
         .value("--sampler", Some(&recipe.sampler))
         .value("--seed", Some(recipe.seed))
         .end(&recipe.prompt)
-}
-
-/// Frames that were asked for, at the model's rate: the record of the length begins with them.
-fn asked_frames(recipe: &Recipe) -> Option<u32> {
-    recipe.length.how.split(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]

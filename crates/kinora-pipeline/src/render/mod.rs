@@ -34,8 +34,6 @@ pub(crate) struct Renderer {
     /// The last frames as the model made them, for the next part.
     tail: VecDeque<Frame>,
     tail_frames: usize,
-    /// The interpolator's first output repeats the last frame of the clip that is continued.
-    skip_first_output: bool,
 }
 
 impl Renderer {
@@ -51,7 +49,6 @@ impl Renderer {
             wanted: plan.new_frames,
             tail: VecDeque::with_capacity(tail_frames),
             tail_frames,
-            skip_first_output: false,
         })
     }
 
@@ -81,9 +78,8 @@ impl Renderer {
             self.write(&frame)?;
         }
         if let Some(last) = tail.last() {
-            // The first new frame is interpolated from the last old one, which is in the file already.
-            self.interpolator.push(last.clone()).map_err(Error::Media)?;
-            self.skip_first_output = true;
+            // New frames are interpolated from the last old one; its own output is in the file already.
+            drop(self.interpolator.push(last.clone()).map_err(Error::Media)?);
         }
         Ok(())
     }
@@ -152,9 +148,6 @@ impl Renderer {
         }
         self.wanted -= 1;
         for frame in self.interpolator.push(frame).map_err(Error::Media)? {
-            if std::mem::take(&mut self.skip_first_output) {
-                continue;
-            }
             self.write(&frame)?;
         }
         Ok(())
