@@ -118,3 +118,9 @@ class Taps:
     def __exit__(self, *_):
         for hook in self.hooks:
             hook.remove()
+
+
+def write_bytes(crate, name, data, script, seed, sources):
+    """Raw bytes (half floats) into `<crate>/tests/fixtures/<name>`."""
+    (_folder(crate) / name).write_bytes(data)
+    _record(crate, name, _entry(script, seed, "f16", 0.0, sources))

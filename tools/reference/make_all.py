@@ -2,6 +2,7 @@
 
 import goldens
 import minilm_tiny
+import parse_words
 import sampling
 import taehv_tiny
 import tokenizer_cases
@@ -10,5 +11,5 @@ import wan_tiny
 
 if __name__ == "__main__":
     sampling.main(goldens.root() / "crates/kinora-sampling/tests/fixtures")
-    for script in (wan_tiny, taehv_tiny, minilm_tiny, tokenizer_cases, toybox_small):
+    for script in (wan_tiny, taehv_tiny, minilm_tiny, tokenizer_cases, toybox_small, parse_words):
         script.main()

@@ -1,5 +1,7 @@
 //! The transformer against diffusers' `WanTransformer3DModel` in a tiny configuration, tap by tap.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
+
 use kinora_models::wan::{Timesteps, Transformer};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
@@ -49,10 +51,7 @@ fn compare(golden: &Golden, transformer: &Transformer, run: &str, per_token: &[f
     let output = transformer
         .forward_tapped(&golden.tensor("hidden_states"), &timesteps, &context, &mut tap)
         .unwrap();
-    assert_eq!(
-        compared,
-        ["patch_embedding", "blocks.0", "blocks.1", "proj_out"]
-    );
+    assert_eq!(compared, ["patch_embedding", "blocks.0", "blocks.1", "proj_out"]);
     let want = golden.tensor(&format!("{run}.output"));
     assert_eq!(output.dims(), want.dims());
     assert_close("output", output.as_slice(), want.as_slice(), golden.tolerance());

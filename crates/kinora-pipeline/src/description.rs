@@ -51,7 +51,7 @@ impl Description {
         };
         let index: Index =
             serde_json::from_str(&folder.index()?).map_err(|error| refuse(format!("model_index.json: {error}")))?;
-        let scheduler: Scheduler = serde_json::from_str(&folder.config("scheduler")?)
+        let schedule: ScheduleConfig = serde_json::from_str(&folder.config("scheduler")?)
             .map_err(|error| refuse(format!("scheduler_config.json: {error}")))?;
         let sizes: Vec<Size> = index.sizes();
         if sizes.is_empty() {
@@ -74,7 +74,7 @@ impl Description {
             default_steps: index.default_steps,
             default_guidance_scale: index.default_guidance_scale,
             default_sampler: Sampler::Euler,
-            shift: scheduler.shift,
+            shift: schedule.shift,
             text_tokens: index.max_sequence_length,
             wants_vocabulary: folder.concepts()?.is_some(),
         })
@@ -119,6 +119,6 @@ impl Index {
 
 /// The field of `scheduler_config.json` that matters here.
 #[derive(Deserialize)]
-struct Scheduler {
+struct ScheduleConfig {
     shift: f64,
 }

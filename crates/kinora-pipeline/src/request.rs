@@ -48,7 +48,7 @@ impl Size {
         if long > short * Self::MAX_ASPECT {
             return invalid("too narrow", format!("at most {} to 1", Self::MAX_ASPECT));
         }
-        if width_px % 2 != 0 || height_px % 2 != 0 {
+        if !width_px.is_multiple_of(2) || !height_px.is_multiple_of(2) {
             let even = format!("{}x{}", width_px.next_multiple_of(2), height_px.next_multiple_of(2));
             return invalid("video needs even sides", format!("try {even}"));
         }

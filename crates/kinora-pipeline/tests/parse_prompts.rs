@@ -4,7 +4,7 @@
 use kinora_pipeline::parse::{Camera, Count, Motion, Scene, Setting, Shot, Subject, parse};
 use serde::Deserialize;
 
-const CASES: &str = include_str!("fixtures/parse/prompts.json");
+const CASES: &str = include_str!("data/parse/prompts.json");
 /// How many cases may be marked as known gaps.
 const MAX_KNOWN_GAPS: usize = 8;
 

@@ -3,6 +3,8 @@
 //!
 //! `tools/reference/install_toybox.py` makes the fixture again when weights are replaced.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
+
 use kinora_media::{Frame, psnr as frame_psnr};
 use kinora_models::minilm::{MiniLm, Tokenizer};
 use kinora_models::taehv::Taehv;
@@ -55,8 +57,9 @@ impl Toybox {
         let noise = golden.tensor("noise");
         let [frames, rows, columns] = self.transformer.token_grid(&noise).unwrap();
         let clean_frames = clean.as_ref().map_or(0, |clean| clean.dims()[2]);
-        let is_clean: Vec<bool> =
-            (0..frames * rows * columns).map(|token| token < clean_frames * rows * columns).collect();
+        let is_clean: Vec<bool> = (0..frames * rows * columns)
+            .map(|token| token < clean_frames * rows * columns)
+            .collect();
 
         let schedule = Schedule::rectified_flow(number("steps") as usize, number("shift")).unwrap();
         let mut sampler = SamplerRun::new(Sampler::Euler, &schedule, noise).unwrap();
@@ -67,9 +70,16 @@ impl Toybox {
             let timesteps = Timesteps::with_clean(eval.timestep.0, &is_clean);
             let cond = self.transformer.forward(eval.latents, &timesteps, &cond).unwrap();
             let uncond = self.transformer.forward(eval.latents, &timesteps, &uncond).unwrap();
-            sampler.provide(guide(&cond, &uncond, number("guidance") as f32).unwrap()).unwrap();
+            sampler
+                .provide(guide(&cond, &uncond, number("guidance") as f32).unwrap())
+                .unwrap();
             let name = format!("{run}.latents.{}", sampler.steps_done());
-            assert_close(&name, sampler.latents().as_slice(), golden.tensor(&name).as_slice(), golden.tolerance());
+            assert_close(
+                &name,
+                sampler.latents().as_slice(),
+                golden.tensor(&name).as_slice(),
+                golden.tolerance(),
+            );
         }
         sampler.into_latents()
     }
@@ -78,7 +88,12 @@ impl Toybox {
         let mut frames = Vec::new();
         let mut decoder = self.vae.decoder();
         for index in 0..latents.dims()[2] {
-            decoder.push(latents, index, &mut |frame| Ok(frames.push(frame))).unwrap();
+            decoder
+                .push(latents, index, &mut |frame| {
+                    frames.push(frame);
+                    Ok(())
+                })
+                .unwrap();
         }
         for (frame, name) in [(&frames[0], "first_frame"), (&frames[frames.len() - 1], "last_frame")] {
             let name = format!("{run}.{name}");
@@ -116,7 +131,10 @@ fn text_embeddings_equal_the_reference() {
         let (got, want) = (toybox.context(words), golden.tensor(name));
         let real = want.elements();
         assert_close(name, &got.as_slice()[..real], want.as_slice(), 1e-4);
-        assert!(got.as_slice()[real..].iter().all(|&v| v == 0.0), "{name}: padding must be zero");
+        assert!(
+            got.as_slice()[real..].iter().all(|&v| v == 0.0),
+            "{name}: padding must be zero"
+        );
     }
 }
 
@@ -135,7 +153,14 @@ fn a_given_first_frame_becomes_the_reference_clip() {
     let frame = Tensor::from_slice(&values, [image.height_px as usize, image.width_px as usize, 3]).unwrap();
     let want = golden.tensor("image.clean");
     let mut clean = None;
-    toybox.vae.encoder().push(&frame, &mut |latent| Ok(clean = Some(latent.reshape(want.dims())?))).unwrap();
+    toybox
+        .vae
+        .encoder()
+        .push(&frame, &mut |latent| {
+            clean = Some(latent.reshape(want.dims())?);
+            Ok(())
+        })
+        .unwrap();
     let clean = clean.expect("the first frame gives a latent at once");
     assert_close("image.clean", clean.as_slice(), want.as_slice(), golden.tolerance());
     let latents = toybox.denoise(&golden, "image", Some(clean));

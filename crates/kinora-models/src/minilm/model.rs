@@ -55,7 +55,7 @@ impl Config {
         if config.hidden_act != "gelu" {
             return refuse(format!("hidden_act is {:?}; only \"gelu\" is known", config.hidden_act));
         }
-        if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+        if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             return refuse("num_attention_heads does not divide hidden_size".into());
         }
         let sizes = [

@@ -48,7 +48,7 @@ pub(super) enum Layer {
     Activate(Activation),
     /// A convolution with the activation that follows it (which has a place of its own in the checkpoint's count).
     Conv(Conv2d, Activation),
-    MemBlock(MemBlock),
+    MemBlock(Box<MemBlock>),
     /// Nearest-neighbour doubling of both sides.
     Upsample,
     /// `stride` frames in, one out: a 1×1 convolution over their concatenated channels.
@@ -65,7 +65,11 @@ pub(super) enum Layer {
 
 impl Layer {
     pub(super) fn mem_block(reader: &Reader, place: usize, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self::MemBlock(MemBlock::load(&reader.at(place), inputs, outputs)?))
+        Ok(Self::MemBlock(Box::new(MemBlock::load(
+            &reader.at(place),
+            inputs,
+            outputs,
+        )?)))
     }
 
     pub(super) fn temporal_pool(reader: &Reader, place: usize, width: usize, halves: bool) -> Result<Self> {

@@ -1,5 +1,7 @@
 //! The autoencoder against its reference, layer by layer; it needs the private layers, so it is a unit test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
+
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
 use kinora_weights::Checkpoint;
@@ -56,7 +58,12 @@ fn encode(vae: &Taehv, frames: &[Tensor]) -> Vec<Tensor> {
     let mut latents = Vec::new();
     let mut encoder = vae.encoder();
     for frame in frames {
-        encoder.push(frame, &mut |latent| Ok(latents.push(latent))).unwrap();
+        encoder
+            .push(frame, &mut |latent| {
+                latents.push(latent);
+                Ok(())
+            })
+            .unwrap();
     }
     latents
 }
@@ -66,7 +73,10 @@ fn decode(vae: &Taehv, latents: &Tensor) -> Vec<Tensor> {
     let mut decoder = vae.decoder();
     for index in 0..latents.dims()[2] {
         decoder
-            .push(latents, index, &mut |frame| Ok(frames.push(frame)))
+            .push(latents, index, &mut |frame| {
+                frames.push(frame);
+                Ok(())
+            })
             .unwrap();
     }
     frames
@@ -119,7 +129,12 @@ fn through(layers: &[Layer], inputs: &[Tensor]) -> Vec<Tensor> {
             .unwrap()
             .reshape([1, height, width, channels])
             .unwrap();
-        memory.push(layers, frame, &mut |frame| Ok(out.push(frame))).unwrap();
+        memory
+            .push(layers, frame, &mut |frame| {
+                out.push(frame);
+                Ok(())
+            })
+            .unwrap();
     }
     out
 }

@@ -85,13 +85,13 @@ impl Config {
         if let Some((field, value)) = sizes.into_iter().find(|&(_, value)| value == 0 || value > 1 << 20) {
             return refuse(format!("{field} is {value}; expected 1 to {}", 1 << 20));
         }
-        if self.attention_head_dim % 2 != 0 || self.attention_head_dim < 6 {
+        if !self.attention_head_dim.is_multiple_of(2) || self.attention_head_dim < 6 {
             return refuse(format!(
                 "attention_head_dim is {}; rope needs an even number from 6",
                 self.attention_head_dim
             ));
         }
-        if self.freq_dim % 2 != 0 {
+        if !self.freq_dim.is_multiple_of(2) {
             return refuse(format!("freq_dim is {}; expected an even number", self.freq_dim));
         }
         if !(self.eps > 0.0 && self.eps < 1.0) {
