@@ -395,7 +395,7 @@ mod tests {
         for (text, generated, cropped) in [
             ("1920x1080", "512x288", false),
             ("720x1280", "288x512", false),
-            ("800x600", "384x384", true),
+            ("640x512", "384x384", true),
             ("1280x544", "512x288", true),
         ] {
             let plan = plan(|r| r.size = Some(text.parse().unwrap()), None).unwrap();
