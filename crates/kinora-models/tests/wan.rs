@@ -30,6 +30,21 @@ fn distinct(per_token: &[f32]) -> Timesteps {
     Timesteps { distinct, row_of_token }
 }
 
+/// The fixture has one timestep for each batch entry; the tokens of an entry share it.
+fn scalar_timesteps(golden: &Golden, transformer: &Transformer) -> Vec<f32> {
+    let tokens: usize = transformer
+        .token_grid(&golden.tensor("hidden_states"))
+        .unwrap()
+        .iter()
+        .product();
+    golden
+        .tensor("scalar.timestep")
+        .as_slice()
+        .iter()
+        .flat_map(|&t| vec![t; tokens])
+        .collect()
+}
+
 fn compare(golden: &Golden, transformer: &Transformer, run: &str, per_token: &[f32]) {
     let timesteps = distinct(per_token);
     let context = transformer.embed_context(&golden.tensor("context")).unwrap();
@@ -60,13 +75,7 @@ fn compare(golden: &Golden, transformer: &Transformer, run: &str, per_token: &[f
 #[test]
 fn one_timestep_for_each_batch_entry_gives_the_reference_output() {
     let (golden, transformer) = tiny();
-    let tokens: usize = transformer
-        .token_grid(&golden.tensor("hidden_states"))
-        .unwrap()
-        .iter()
-        .product();
-    let per_entry = golden.tensor("scalar.timestep");
-    let per_token: Vec<f32> = per_entry.as_slice().iter().flat_map(|&t| vec![t; tokens]).collect();
+    let per_token = scalar_timesteps(&golden, &transformer);
     compare(&golden, &transformer, "scalar", &per_token);
 }
 
@@ -84,13 +93,7 @@ fn a_timestep_for_each_token_gives_the_reference_output() {
 #[test]
 fn time_embeddings_agree_with_the_reference() {
     let (golden, transformer) = tiny();
-    let tokens: usize = transformer
-        .token_grid(&golden.tensor("hidden_states"))
-        .unwrap()
-        .iter()
-        .product();
-    let per_entry = golden.tensor("scalar.timestep");
-    let per_token: Vec<f32> = per_entry.as_slice().iter().flat_map(|&t| vec![t; tokens]).collect();
+    let per_token = scalar_timesteps(&golden, &transformer);
     let context = transformer.embed_context(&golden.tensor("context")).unwrap();
     let mut compared = 0;
     let mut tap = |name: &str, got: &Tensor| {

@@ -66,6 +66,12 @@ pub enum Error {
     /// A shape, or memory for it.
     #[error(transparent)]
     Tensor(#[from] kinora_tensor::Error),
+    /// The record of a run cannot be written as JSON.
+    #[error("the record of the run cannot be written: {reason}")]
+    Record {
+        /// What the JSON library said.
+        reason: String,
+    },
     /// The caller asked to stop.
     #[error("stopped at step {step} of {of}")]
     Cancelled {
@@ -104,8 +110,12 @@ impl Error {
             Self::Input { .. } => ErrorKind::Input,
             Self::Output { .. } | Self::OutputExists { .. } => ErrorKind::Output,
             Self::Weights(_) | Self::UnsupportedModel { .. } => ErrorKind::Model,
-            Self::Model(kinora_models::Error::Tensor(error)) | Self::Tensor(error) => tensor_kind(error),
-            Self::Model(kinora_models::Error::Kernel(_)) | Self::Media(_) | Self::Sampling(_) => ErrorKind::Internal,
+            Self::Model(kinora_models::Error::Kernel(kinora_kernels::Error::Tensor(error)))
+            | Self::Model(kinora_models::Error::Tensor(error))
+            | Self::Tensor(error) => tensor_kind(error),
+            Self::Model(kinora_models::Error::Kernel(_)) | Self::Media(_) | Self::Sampling(_) | Self::Record { .. } => {
+                ErrorKind::Internal
+            }
             Self::Model(_) => ErrorKind::Model,
             Self::Cancelled { .. } => ErrorKind::Cancelled,
         }
@@ -140,3 +150,33 @@ impl From<kinora_models::Error> for Error {
 
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lack_of_memory_is_told_from_defects_wherever_it_happens() {
+        let full = || kinora_tensor::Error::OutOfMemory { bytes: 1 };
+        let in_kernel = kinora_models::Error::Kernel(kinora_kernels::Error::Tensor(full()));
+        for error in [Error::Tensor(full()), Error::from(in_kernel)] {
+            assert_eq!(error.kind(), ErrorKind::Memory, "{error}");
+        }
+        assert_eq!(
+            Error::Tensor(kinora_tensor::Error::RankTooLarge { rank: 9 }).kind(),
+            ErrorKind::Internal
+        );
+    }
+
+    #[test]
+    fn a_file_is_named_once() {
+        let path = Path::new("a/b.mp4");
+        let io = kinora_media::Error::Io {
+            op: "read",
+            path: path.into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(named(path, &io).matches("b.mp4").count(), 1);
+        assert!(named(path, &kinora_media::Error::NoFrames).starts_with("a/b.mp4: "));
+    }
+}

@@ -16,7 +16,7 @@ use crate::map::{
     ClipTail, Conditioning, TextEmbedder, clip_tail, encode_frames, file_sha256, first_frame, probe_source,
 };
 use crate::parse::{self, Scene, Vocabulary};
-use crate::plan::{Plan, Task};
+use crate::plan::{Plan, SourceClip, Task};
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::{Destination, Renderer};
 use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunReport, Timings};
@@ -165,7 +165,7 @@ impl Pipeline {
         let (given, plan, cond, uncond) = watch.stage(Stage::Map, |_| {
             let source = request.extend.as_deref().map(probe_source).transpose()?;
             let plan = Plan::new(request, &self.description, source)?;
-            let given = self.read_given(request, &plan, &mut notes)?;
+            let given = self.read_given(request, &plan, source, &mut notes)?;
             let (cond, cut) = self.text.embed_context(&parsed.model_prompt)?;
             if cut {
                 notes.push(format!(
@@ -334,28 +334,35 @@ impl Pipeline {
         Ok((recipe, finished.outputs))
     }
 
-    fn read_given(&self, request: &Request, plan: &Plan, notes: &mut Vec<String>) -> Result<Given> {
+    fn read_given(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        source: Option<SourceClip>,
+        notes: &mut Vec<String>,
+    ) -> Result<Given> {
         let size = plan.size.generated;
         if let Some(path) = &request.image {
             let (frame, image_notes) = first_frame(path, size)?;
             notes.extend(image_notes);
+            let sha256 = Some(file_sha256(path)?);
             return Ok(Given {
                 frames: vec![frame],
                 source: None,
-                sha256: Some(file_sha256(path)?),
+                sha256,
             });
         }
-        if let Some(path) = &request.extend {
+        if let (Some(path), Some(source)) = (&request.extend, source) {
             let most_frames = plan
                 .segments
                 .first()
                 .map_or(1, |s| self.description.frames_of(s.prefix_latent_frames));
             let ClipTail { frames, source_frames } = clip_tail(path, plan.model_fps, most_frames, size)?;
-            let fps = probe_source(path)?.fps;
+            let sha256 = Some(file_sha256(path)?);
             return Ok(Given {
                 frames,
-                source: Some((source_frames, fps)),
-                sha256: Some(file_sha256(path)?),
+                source: Some((source_frames, source.fps)),
+                sha256,
             });
         }
         Ok(Given::default())
@@ -393,9 +400,8 @@ impl Pipeline {
 
 /// What is written into the file beside its frames.
 fn metadata(recipe: &Recipe) -> Result<Vec<(String, String)>> {
-    let json = serde_json::to_string(recipe).map_err(|error| Error::UnsupportedModel {
-        model: recipe.model.name.clone(),
-        reason: format!("its record cannot be written: {error}"),
+    let json = serde_json::to_string(recipe).map_err(|error| Error::Record {
+        reason: error.to_string(),
     })?;
     Ok(vec![
         ("title".to_owned(), recipe.prompt.clone()),
