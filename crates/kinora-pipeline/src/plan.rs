@@ -227,8 +227,6 @@ fn segments_for(
         let latent_frames = (prefix + 1..model.max_latent_frames)
             .find(|&latent_frames| made + new_of(latent_frames) >= wanted)
             .unwrap_or(model.max_latent_frames);
-        // A prefix alone (an image of one frame) still needs a pass of its own if nothing is new in it.
-        let latent_frames = if prefix == 0 && wanted == 1 { 1 } else { latent_frames };
         made += new_of(latent_frames);
         segments.push(Segment {
             latent_frames,
