@@ -233,6 +233,14 @@ fn expansion_comes_close_to_the_training_captions() {
             "a dog chasing a kitty on a beach at sunset",
         ),
         (
+            "A police car races down a city street at night",
+            "a police car runs from left to right on a city street at night",
+        ),
+        (
+            "a tropical fish swims from right to left under water",
+            "a tropical fish swims from right to left under water",
+        ),
+        (
             "Two puppies jump up and down in the woods, it's raining",
             "two puppies jump in the woods in the rain",
         ),

@@ -4,7 +4,7 @@ use super::error::Error;
 use super::ground::{Grounding, How, Match, Role, SentenceEncoder, Unknown, thresholds};
 use super::lexicon::{MotionKind, NounClass, thesaurus};
 use super::morphology;
-use super::motion_concepts::{motion_concept, travel_phrase};
+use super::motion_concepts::{follows_a_way, motion_concept, travel_phrase};
 use super::scene::{AttributeKind, CameraMove, Count, Motion, Shot, Subject, TimeKind, WeatherKind};
 use super::token::Span;
 use super::vocabulary::{Group, Vocabulary};
@@ -45,7 +45,10 @@ impl<'a> Grounder<'a> {
             self.size(n, i, s);
             if let Some(m) = &s.motion {
                 let chases = m.kind == MotionKind::Chase;
-                if !chases {
+                if !chases && follows_a_way(m, shot.setting.as_ref()) {
+                    let direction = None;
+                    self.motion(n, i, &Motion { direction, ..m.clone() });
+                } else if !chases {
                     self.motion(n, i, m);
                 }
             }
@@ -403,8 +406,9 @@ impl<'a> Grounder<'a> {
             .unwrap_or_default();
         for text in [
             coloured.as_str(),
-            full.as_str(),
+            beneath_water(&s.preposition, &s.noun),
             &format!("{} {many}", s.preposition),
+            full.as_str(),
             many.as_str(),
             &s.noun,
         ] {
@@ -551,6 +555,13 @@ impl<'a> Grounder<'a> {
 }
 
 /// The noun with its adjectives, longest first: "old man", "red apple".
+/// The place under the surface, which the noun alone would put above it; empty for other places.
+fn beneath_water(preposition: &str, noun: &str) -> &'static str {
+    let under = matches!(preposition, "under" | "beneath" | "below" | "underneath");
+    let water = matches!(noun, "water" | "sea" | "ocean" | "surface" | "wave" | "waves");
+    if under && water { "under water" } else { "" }
+}
+
 fn with_attributes(s: &Subject) -> Vec<String> {
     let parts = s
         .attributes

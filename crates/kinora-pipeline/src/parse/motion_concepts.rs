@@ -1,7 +1,7 @@
 //! From a verb with its direction to one of the motions that a model has been trained on.
 
 use super::lexicon::MotionKind;
-use super::scene::{Direction, Motion};
+use super::scene::{Direction, Motion, Setting};
 
 /// The motion concept of a verb with its direction; the flag says that the model's captions would put it so.
 pub(super) fn motion_concept(m: &Motion) -> Option<(&'static str, bool)> {
@@ -41,6 +41,34 @@ pub(super) fn motion_concept(m: &Motion) -> Option<(&'static str, bool)> {
         MotionKind::Shake => ("shake", true),
         MotionKind::Chase | MotionKind::Act | MotionKind::Unknown => return None,
     })
+}
+
+/// "Down the street" and "up the road" lead along a way, not to the ground or into the sky.
+pub(super) fn follows_a_way(motion: &Motion, setting: Option<&Setting>) -> bool {
+    const WAYS: [&str; 16] = [
+        "street",
+        "road",
+        "lane",
+        "highway",
+        "motorway",
+        "avenue",
+        "boulevard",
+        "alley",
+        "track",
+        "path",
+        "trail",
+        "river",
+        "corridor",
+        "hallway",
+        "runway",
+        "aisle",
+    ];
+    let vertical = matches!(motion.direction, Some(Direction::Up | Direction::Down));
+    vertical
+        && setting.is_some_and(|setting| {
+            let head = setting.noun.rsplit(' ').next().unwrap_or(&setting.noun);
+            matches!(setting.preposition.as_str(), "down" | "up") && WAYS.contains(&head)
+        })
 }
 
 /// "move/walk/run from left to right" with the user's verb where the captions know it.
