@@ -191,23 +191,28 @@ impl<'a> Grounder<'a> {
         });
     }
 
+    /// Records that the thesaurus put a concept, by one of its phrases, in the place of a subject.
+    fn related(&mut self, n: usize, role: Role, s: &Subject, (concept, phrase): (&str, &str)) {
+        self.hit(
+            n,
+            role,
+            s.span,
+            &s.noun,
+            Group::Actor,
+            concept,
+            phrase,
+            0.9,
+            How::Related,
+        );
+    }
+
     fn subject(&mut self, n: usize, i: usize, s: &Subject) {
         let role = Role::Subject(i);
         let mut tries = with_attributes(s);
         tries.push(s.noun.clone());
         for text in &tries {
             if let Some((concept, phrase)) = self.near(text).filter(|_| text != &s.noun) {
-                self.hit(
-                    n,
-                    role,
-                    s.span,
-                    &s.noun,
-                    Group::Actor,
-                    &concept,
-                    &phrase,
-                    0.9,
-                    How::Related,
-                );
+                self.related(n, role, s, (&concept, &phrase));
                 return;
             }
             if let Some((c, phrase)) = self.vocabulary.find(Group::Actor, text) {
@@ -222,17 +227,7 @@ impl<'a> Grounder<'a> {
             }
         }
         if let Some((concept, phrase)) = self.near(&s.noun) {
-            self.hit(
-                n,
-                role,
-                s.span,
-                &s.noun,
-                Group::Actor,
-                &concept,
-                &phrase,
-                0.9,
-                How::Related,
-            );
+            self.related(n, role, s, (&concept, &phrase));
             return;
         }
         let kinds = kinds(s.class);
