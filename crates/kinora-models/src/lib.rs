@@ -9,10 +9,12 @@
 //! [`kinora_weights::Reader`], which afterwards reports the ones that nobody read.
 //!
 //! ```no_run
+//! use kinora_kernels::Precision;
 //! use kinora_models::taehv::Taehv;
 //! use kinora_weights::Checkpoint;
 //! let checkpoint = Checkpoint::open("vae/diffusion_pytorch_model.safetensors".as_ref())?;
-//! let vae = Taehv::load(&checkpoint, include_str!("../../../models/toybox/vae/config.json"))?;
+//! let config = include_str!("../../../models/toybox/vae/config.json");
+//! let vae = Taehv::load(&checkpoint, config, Precision::F32)?;
 //! assert_eq!(vae.config().spatial_factor(), 16);
 //! # Ok::<(), kinora_models::Error>(())
 //! ```

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
+use kinora_kernels::Precision;
 use kinora_models::wan::{Timesteps, Transformer};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
@@ -10,7 +11,7 @@ use kinora_weights::Checkpoint;
 fn tiny() -> (Golden, Transformer) {
     let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), "wan_tiny");
     let checkpoint = Checkpoint::from_bytes("wan_tiny", golden.checkpoint_bytes("weights.")).unwrap();
-    let transformer = Transformer::load(&checkpoint, golden.meta("config")).unwrap();
+    let transformer = Transformer::load(&checkpoint, golden.meta("config"), Precision::F32).unwrap();
     (golden, transformer)
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use kinora_kernels::Precision;
 use kinora_media::{Fps, Frame};
 use kinora_models::taehv::Taehv;
 use kinora_models::wan::Transformer;
@@ -80,12 +81,13 @@ impl Pipeline {
             let hashes = scope.spawn(|| folder.verify_hashes());
             let transformer = scope.spawn(|| {
                 let checkpoint = folder.checkpoint("transformer")?;
-                Ok::<_, Error>(Transformer::load(&checkpoint, &folder.config("transformer")?)?)
+                let config = folder.config("transformer")?;
+                Ok::<_, Error>(Transformer::load(&checkpoint, &config, Precision::F32)?)
             });
             let vae = folder
                 .checkpoint("vae")
                 .map_err(Error::from)
-                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?)?));
+                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?, Precision::F32)?));
             (hashes.join(), (transformer.join(), vae))
         });
         joined(hashes)??;

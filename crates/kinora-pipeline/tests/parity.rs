@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use kinora_kernels::Precision;
 use kinora_models::minilm::{MiniLm, Tokenizer};
 use kinora_models::taehv::Taehv;
 use kinora_models::wan::{Timesteps, Transformer};
@@ -54,9 +55,15 @@ fn the_original_weights_give_the_reference_numbers() {
     let transformer = Transformer::load(
         &folder.checkpoint("transformer").unwrap(),
         &folder.config("transformer").unwrap(),
+        Precision::F32,
     )
     .unwrap();
-    let vae = Taehv::load(&folder.checkpoint("vae").unwrap(), &folder.config("vae").unwrap()).unwrap();
+    let vae = Taehv::load(
+        &folder.checkpoint("vae").unwrap(),
+        &folder.config("vae").unwrap(),
+        Precision::F32,
+    )
+    .unwrap();
 
     for name in ["prompt1", "prompt0"] {
         let checkpoint = Checkpoint::open(&path.join(format!("fixtures/{name}.safetensors"))).unwrap();

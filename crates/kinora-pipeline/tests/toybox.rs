@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
+use kinora_kernels::Precision;
 use kinora_media::{Frame, psnr as frame_psnr};
 use kinora_models::minilm::{MiniLm, Tokenizer};
 use kinora_models::taehv::Taehv;
@@ -36,8 +37,8 @@ impl Toybox {
         Self {
             tokenizer: Tokenizer::from_json(&folder.tokenizer().unwrap()).unwrap(),
             text: MiniLm::load(&text, &text_config).unwrap(),
-            transformer: Transformer::load(&wan, &wan_config).unwrap(),
-            vae: Taehv::load(&vae, &vae_config).unwrap(),
+            transformer: Transformer::load(&wan, &wan_config, Precision::F32).unwrap(),
+            vae: Taehv::load(&vae, &vae_config, Precision::F32).unwrap(),
             arena: Arena::new(),
         }
     }

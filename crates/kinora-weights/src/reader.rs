@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kinora_kernels::{Conv2d, Linear};
+use kinora_kernels::{Conv2d, Linear, Precision};
 use kinora_tensor::{DType, Tensor};
 
 use crate::checkpoint::RawTensor;
@@ -19,11 +19,14 @@ const WEIGHTS: [DType; 4] = [DType::F32, DType::F16, DType::Bf16, DType::I8];
 ///
 /// An int8 tensor `x` is accompanied by `x.scale`, f32 `[rows]`: row `r` stands for `x[r] * scale[r]`. It is converted
 /// wherever a float is asked for, and stays as it is in [`Reader::linear`] and [`Table`].
+///
+/// A reader packs layers in its [`Precision`], f32 unless [`Reader::with_precision`] says otherwise; scopes inherit it.
 #[derive(Debug, Clone)]
 pub struct Reader {
     checkpoint: Checkpoint,
     /// Empty, or ends in a dot.
     scope: String,
+    precision: Precision,
     used: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -32,6 +35,7 @@ impl Reader {
         Self {
             checkpoint,
             scope: String::new(),
+            precision: Precision::F32,
             used: Arc::default(),
         }
     }
@@ -42,6 +46,19 @@ impl Reader {
             scope: format!("{}{name}.", self.scope),
             ..self.clone()
         }
+    }
+
+    /// The same view, packing layers in `precision`; both share the record of what was taken.
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self {
+            precision,
+            ..self.clone()
+        }
+    }
+
+    /// What layers are packed in.
+    pub const fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// True if the scope holds a tensor of that name. Does not count as taking it.
@@ -69,7 +86,8 @@ impl Reader {
     /// The linear layer `name`: `name.weight`, and `name.bias` if there is one.
     ///
     /// **Shapes**: weight `[out_features, ..]` with `in_features` elements a row (a patch convolution
-    /// `[out, C, 1, p, p]` is such a matrix), bias `[out_features]`. An int8 weight stays int8.
+    /// `[out, C, 1, p, p]` is such a matrix), bias `[out_features]`. Packed in the reader's precision; an int8 weight
+    /// keeps its bytes in [`Precision::Int8`].
     pub fn linear(&self, name: &str, out_features: usize, in_features: usize) -> Result<Linear> {
         self.pack_linear(name, self.has(&format!("{name}.bias")), out_features, in_features)
     }
@@ -90,9 +108,16 @@ impl Reader {
         let bias = bias.as_deref();
         let layer = if raw.dtype == Some(DType::I8) {
             let scales = self.vector(&format!("{weight}.scale"), out)?;
-            Linear::pack_int8(bytemuck::cast_slice(raw.bytes), &scales, bias, out, inner)
+            Linear::pack_int8_as(
+                bytemuck::cast_slice(raw.bytes),
+                &scales,
+                bias,
+                out,
+                inner,
+                self.precision,
+            )
         } else {
-            Linear::pack(&self.floats(&weight, raw)?, bias, out, inner)
+            Linear::pack_as(&self.floats(&weight, raw)?, bias, out, inner, self.precision)
         };
         layer.map_err(|source| self.refused(name, source))
     }

@@ -2,7 +2,7 @@
 // The helpers of a test report by panicking, as the tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use kinora_kernels::{Activation, linear};
+use kinora_kernels::{Activation, Precision, linear};
 use kinora_tensor::Tensor;
 use kinora_weights::{Checkpoint, Error};
 use safetensors::tensor::{Dtype, TensorView};
@@ -69,6 +69,31 @@ fn a_layer_is_the_same_from_every_type() {
         let values = reader.tensor(name, &[2, 3]).unwrap();
         assert_eq!(values.as_slice(), &[1.0, -2.0, 0.5, 4.0, 0.0, -1.5], "{name}");
     }
+}
+
+#[test]
+fn layers_are_packed_in_the_precision_of_their_reader() {
+    let reader = sample().reader();
+    let int8 = reader.with_precision(Precision::Int8);
+    let x = Tensor::from_slice(&[1.0, 2.0, -4.0], [1, 3]).unwrap();
+    for (name, want) in [("f", [-4.75, 9.0]), ("b", [-5.0, 10.0]), ("q", [-5.0, 10.0])] {
+        let layer = int8.linear(name, 2, 3).unwrap();
+        assert_eq!(layer.precision(), Precision::Int8, "{name}");
+        let y = linear(&x, &layer, Activation::None).unwrap();
+        for (got, want) in y.as_slice().iter().zip(want) {
+            assert!((got - want).abs() < 0.2, "{name}: {got} instead of {want}");
+        }
+        assert_eq!(reader.linear(name, 2, 3).unwrap().precision(), Precision::F32, "{name}");
+    }
+    assert_eq!(
+        int8.at("blocks").at(0).precision(),
+        Precision::Int8,
+        "scopes inherit it"
+    );
+    assert!(
+        reader.finish(&["blocks.*", "h.*", "position_ids"]).is_ok(),
+        "views of any precision share one record"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! **Numerics**: f32 throughout; each MemBlock sees the frame before it (zeros before the first), so the result does
 //! not depend on how a clip is cut into pushes. Frames are channels-last in memory.
 
-use kinora_kernels::{Activation, pixel_shuffle, pixel_unshuffle};
+use kinora_kernels::{Activation, Precision, pixel_shuffle, pixel_unshuffle};
 use kinora_tensor::Tensor;
 use kinora_weights::{Checkpoint, Reader};
 
@@ -29,12 +29,12 @@ pub struct Taehv {
 }
 
 impl Taehv {
-    /// Reads every tensor of `checkpoint`.
+    /// Reads every tensor of `checkpoint`; the reader packs convolutions in `precision`.
     ///
     /// **Errors**: a tensor that is missing, has another shape, or that nothing reads.
-    pub fn load(checkpoint: &Checkpoint, config_json: &str) -> Result<Self> {
+    pub fn load(checkpoint: &Checkpoint, config_json: &str, precision: Precision) -> Result<Self> {
         let config = Config::from_json(config_json)?;
-        let reader = checkpoint.reader();
+        let reader = checkpoint.reader().with_precision(precision);
         let encoder = load_encoder(&reader.at("encoder"), &config)?;
         let decoder = load_decoder(&reader.at("decoder"), &config)?;
         reader.finish(&[])?;

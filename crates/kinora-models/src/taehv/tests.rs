@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
+use kinora_kernels::Precision;
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
 use kinora_weights::Checkpoint;
@@ -12,7 +13,7 @@ use super::layers::{Layer, Memory};
 fn tiny() -> (Golden, Taehv) {
     let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), "taehv_tiny");
     let checkpoint = Checkpoint::from_bytes("taehv_tiny", golden.checkpoint_bytes("weights.")).unwrap();
-    let vae = Taehv::load(&checkpoint, golden.meta("config")).unwrap();
+    let vae = Taehv::load(&checkpoint, golden.meta("config"), Precision::F32).unwrap();
     (golden, vae)
 }
 

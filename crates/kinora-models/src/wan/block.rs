@@ -1,8 +1,8 @@
 //! One transformer block: self-attention, cross-attention, feed-forward, each on its modulated input.
 
 use kinora_kernels::{
-    Activation, KeyMask, Linear, PerToken, attention, layer_norm, layer_norm_modulate, linear, linear_gated_residual,
-    linear_residual, rms_norm, rope_interleaved,
+    Activation, AttentionMode, KeyMask, Linear, PerToken, Precision, attention_as, layer_norm, layer_norm_modulate,
+    linear, linear_gated_residual, linear_residual, rms_norm, rope_interleaved,
 };
 use kinora_tensor::Tensor;
 use kinora_weights::Reader;
@@ -62,6 +62,7 @@ struct Attention {
     norm_k: Vec<f32>,
     heads: usize,
     eps: f32,
+    mode: AttentionMode,
 }
 
 impl Attention {
@@ -76,6 +77,11 @@ impl Attention {
             norm_k: reader.vector("norm_k.weight", width)?,
             heads: config.num_attention_heads,
             eps: config.eps,
+            // What is rounded in front of attention need not be exact in it.
+            mode: match reader.precision() {
+                Precision::F32 => AttentionMode::Exact,
+                _ => AttentionMode::Fast,
+            },
         })
     }
 
@@ -168,7 +174,7 @@ impl Block {
             let k = rope_interleaved(self.self_attn.keys(&normed)?, &rope.cos, &rope.sin)?;
             let v = self.self_attn.values(&normed)?;
             drop(normed);
-            merge_heads(attention(&q, &k, &v, KeyMask::None)?)?
+            merge_heads(attention_as(&q, &k, &v, KeyMask::None, self.self_attn.mode)?)?
         };
         let gate = per_token(&m.gate, row_of_token)?;
         let tokens = linear_gated_residual(&attended, &self.self_attn.to_out, tokens, gate)?;
@@ -182,7 +188,8 @@ impl Block {
                 }
                 None => self.cross_attn.queries(&tokens)?,
             };
-            merge_heads(attention(&q, &context.keys, &context.values, KeyMask::None)?)?
+            let (k, v) = (&context.keys, &context.values);
+            merge_heads(attention_as(&q, k, v, KeyMask::None, self.cross_attn.mode)?)?
         };
         let tokens = linear_residual(&attended, &self.cross_attn.to_out, tokens)?;
 

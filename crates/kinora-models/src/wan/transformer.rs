@@ -10,7 +10,7 @@
 //! `expand_timesteps`); the modulation is computed once for each *distinct* timestep and looked up per token, which
 //! gives the reference's numbers without its `[B,L,6,M]` tensor. Text keys and values are computed once for a run.
 
-use kinora_kernels::{Activation, Linear, activate, layer_norm_modulate, linear};
+use kinora_kernels::{Activation, Linear, Precision, activate, layer_norm_modulate, linear};
 use kinora_tensor::Tensor;
 use kinora_weights::{Checkpoint, Reader};
 
@@ -92,10 +92,14 @@ pub struct Transformer {
 impl Transformer {
     /// Reads every tensor of `checkpoint`.
     ///
+    /// The attention and feed-forward layers of the blocks are packed in `precision`. Patch, time and text embedders, the
+    /// modulation and the head stay f32: they are small, and an error in them reaches every token.
+    ///
     /// **Errors**: a tensor that is missing, has another shape, or that nothing reads.
-    pub fn load(checkpoint: &Checkpoint, config_json: &str) -> Result<Self> {
+    pub fn load(checkpoint: &Checkpoint, config_json: &str, precision: Precision) -> Result<Self> {
         let config = Config::from_json(config_json)?;
         let reader = checkpoint.reader();
+        let in_blocks = reader.with_precision(precision);
         let (width, embedder) = (config.width(), reader.at("condition_embedder"));
         let transformer = Self {
             patch_embedding: reader.linear("patch_embedding", width, config.in_channels * config.patch_volume())?,
@@ -108,7 +112,7 @@ impl Transformer {
                 Activation::GeluTanh,
             )?,
             blocks: (0..config.num_layers)
-                .map(|i| Block::load(&reader.at(format_args!("blocks.{i}")), &config))
+                .map(|i| Block::load(&in_blocks.at(format_args!("blocks.{i}")), &config))
                 .collect::<Result<_>>()?,
             head_modulation: ModulationTable(reader.tensor("scale_shift_table", &[1, 2, width])?),
             proj_out: reader.linear("proj_out", config.out_channels() * config.patch_volume(), width)?,
