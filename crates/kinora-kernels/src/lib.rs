@@ -45,6 +45,7 @@ mod simd;
 #[cfg(test)]
 mod testing;
 mod threads;
+pub mod trace;
 
 pub use activation::Activation;
 pub use attention::{AttentionMode, KeyMask, attention, attention_as};
