@@ -1,88 +1,155 @@
-"""Kinora against diffusers + PyTorch on this machine: the same weights, steps, size and guidance, runs interleaved.
+"""Kinora against diffusers + PyTorch on this machine: the same weights, noise, steps, size and guidance.
 
+    bench/peers/run toybox                       # with an environment of its own
     python bench/peers/compare_toybox.py --kinora target/release/kinora --repeats 3 --out bench/records/DATE-SLUG
 
-Writes raw.csv and machine.json into the record's folder and prints medians and their ratios. Each run is a process of its
-own, so that peak memory is that of one clip. Needs tools/reference/requirements.txt for the peer.
+First, apart from the timing, the frames of both are compared (Kinora's lossless ones against the peer's in f32). Then the
+runs are interleaved, each a process of its own, and medians and ratios are printed. `--out` writes a record's files.
 """
 
 import argparse
-import csv
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from common import PEERS, RELEASE, ROOT, Rows, cosine, psnr, run
+
 STAGES = ("load", "map", "diffuse", "render")
+# What two f32 engines may differ by: rounding to bytes and little else.
+MIN_PSNR_F32 = 50.0
+LABELS = {
+    "load": "load, s",
+    "map": "parse and map, s",
+    "diffuse": "diffuse, s",
+    "render": "render, s (the peer only decodes)",
+    "total": "all stages, s (without imports)",
+    "with_import": "all stages and imports, s",
+    "wall": "whole process, s",
+    "peak_memory_bytes": "peak memory, MB",
+}
 
 
-def kinora(args):
+def kinora_command(args, output, *more):
+    command = [args.kinora, "generate", args.prompt, "--raw-prompt", "--size", args.size, "--frames", args.frames]
+    command += ["--steps", args.steps, "--guidance", args.guidance, "--seed", args.seed, "--threads", args.threads]
+    command += ["--sampler", "euler", "--quiet", "--json", "-o", output, *more]
+    return command + (["--precision", args.precision] if args.precision else [])
+
+
+def peer_command(args, *more):
+    command = [sys.executable, PEERS / "toybox_diffusers.py", args.model, "--prompt", args.prompt, "--size", args.size]
+    command += ["--frames", args.frames, "--steps", args.steps, "--guidance", args.guidance, "--seed", args.seed]
+    return command + ["--threads", args.threads, *more]
+
+
+def peer_options(args):
+    options = ["--dtype", args.peer_dtype, "--predictions", args.peer_predictions, "--decode", args.peer_decode]
+    return options + (["--channels-last"] if args.peer_channels_last else [])
+
+
+def time_kinora(args):
     with tempfile.TemporaryDirectory() as folder:
-        command = [args.kinora, "generate", args.prompt, "--raw-prompt", "--size", args.size, "--frames", str(args.frames)]
-        command += ["--steps", str(args.steps), "--seed", "1", "--threads", str(args.threads), "--sampler", "euler"]
-        command += ["--quiet", "--json", "-o", f"{folder}/clip.mp4"]
-        report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    times = report["clips"][0]["timings"]
+        output, wall, peak = run(kinora_command(args, f"{folder}/clip.mp4"), args.threads)
+    times = json.loads(output)["clips"][0]["timings"]
     row = {stage: times[f"{stage}_ms"] / 1000 for stage in STAGES}
     row["map"] += times["parse_ms"] / 1000
-    return row | {"peak_memory_bytes": report["peak_memory_bytes"]}
+    return finish(row, 0.0, wall, peak)
 
 
-def diffusers(args):
-    command = [sys.executable, str(ROOT / "bench/peers/toybox_diffusers.py"), str(ROOT / "models/toybox")]
-    command += ["--prompt", args.prompt, "--size", args.size, "--frames", str(args.frames), "--steps", str(args.steps)]
-    command += ["--threads", str(args.threads)]
-    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    seconds = result["seconds"]
-    row = {"load": seconds["load"], "map": seconds["map"], "diffuse": seconds["diffuse"], "render": seconds["decode"]}
-    return row | {"peak_memory_bytes": result["peak_memory_bytes"]}
+def time_peer(args):
+    output, wall, peak = run(peer_command(args, *peer_options(args)), args.threads)
+    seconds = json.loads(output.splitlines()[-1])["seconds"]
+    return finish({stage: seconds[stage] for stage in STAGES}, seconds["import"], wall, peak)
 
 
-def machine():
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    flags = next((line.split(":")[1].split() for line in info.splitlines() if line.startswith("flags")), [])
-    wanted = [flag for flag in flags if flag.startswith(("avx2", "avx512", "avx_vnni", "amx", "fma"))]
-    name = next((line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
-    return {"cpu": name, "cores": os.cpu_count(), "flags": wanted, "system": platform.system(), "python": platform.python_version()}
+def finish(row, imports, wall, peak):
+    total = sum(row.values())
+    return row | {"total": total, "import": imports, "with_import": total + imports, "wall": wall, "peak_memory_bytes": peak}
+
+
+def peer_frames(args, folder, *options):
+    run(peer_command(args, "--frames-out", f"{folder}/peer.npy", *options), args.threads)
+    import numpy as np
+
+    return np.load(f"{folder}/peer.npy")
+
+
+def agreement(args):
+    """PSNR and cosine of the frames against the peer's in f32: the worst frame and all together."""
+    import numpy as np
+    from PIL import Image
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        want = peer_frames(args, folder)
+        output, _, _ = run(kinora_command(args, f"{folder}/frames", "--format", "png-frames"), args.threads)
+        recipe = json.loads(output)["clips"][0]["recipe"]
+        files = sorted(Path(folder, "frames").glob("frame_*.png"))
+        found["kinora"] = compare(np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]), want)
+        found["kinora"] |= {"precision": recipe.get("precision", "f32"), "kernels": recipe["kernels"]}
+        if peer_options(args) != ["--dtype", "f32", "--predictions", "sequential", "--decode", "all"]:
+            found["peer as it is timed"] = compare(peer_frames(args, folder, *peer_options(args)), want)
+    print("agreement with diffusers + PyTorch in f32 (frames as bytes, same noise):")
+    for who, figures in found.items():
+        print(f"  {who}: {', '.join(f'{k} {v:.6g}' if isinstance(v, float) else f'{k} {v}' for k, v in figures.items())}")
+    ours = found["kinora"]
+    limit = args.min_psnr if args.min_psnr is not None else MIN_PSNR_F32 if ours["precision"] == "f32" else None
+    if limit is None:
+        print(f"  no limit is set for {ours['precision']}: --min-psnr DB sets one")
+    elif ours["psnr_all_db"] < limit:
+        sys.exit(f"the outputs disagree: {ours['psnr_all_db']:.1f} dB, expected {limit:.1f} dB or more")
+    else:
+        print(f"  passed: {ours['psnr_all_db']:.1f} dB, the limit is {limit:.1f} dB")
+    return found | {"limit_psnr_db": limit}
+
+
+def compare(got, want):
+    import numpy as np
+
+    if got.shape != want.shape:
+        sys.exit(f"the outputs disagree: frames of shape {got.shape}, the peer has {want.shape}")
+    centred = [frames.astype(np.float32) - want.mean() for frames in (got, want)]
+    return {
+        "psnr_all_db": psnr(got, want),
+        "psnr_worst_frame_db": min(psnr(a, b) for a, b in zip(got, want)),
+        "cosine": cosine(got, want),
+        "cosine_without_mean": cosine(*centred),
+        "largest_difference": int(np.abs(got.astype(int) - want).max()),
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinora", default=str(ROOT / "target/release/kinora"))
+    parser = argparse.ArgumentParser(prog="toybox", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinora", default=str(RELEASE / "kinora"))
+    parser.add_argument("--model", default=str(ROOT / "models/toybox"), help="the weights, for the peer; Kinora has them inside")
     parser.add_argument("--prompt", default="a red car drives from left to right on a road")
     parser.add_argument("--size", default="512x288")
     parser.add_argument("--frames", type=int, default=33)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each engine; 0 for the agreement alone")
+    parser.add_argument("--precision", help="Kinora's: f32, bf16, int8 or auto; what it takes by itself if absent")
+    parser.add_argument("--peer-dtype", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--peer-predictions", choices=("sequential", "batched"), default="sequential")
+    parser.add_argument("--peer-decode", choices=("all", "streamed"), default="all")
+    parser.add_argument("--peer-channels-last", action="store_true")
+    parser.add_argument("--no-agreement", action="store_true", help="do not compare the outputs first")
+    parser.add_argument("--min-psnr", type=float, help=f"fail below this (dB); {MIN_PSNR_F32:.0f} for f32, none for others")
+    parser.add_argument("--out", type=Path, help="folder for raw.csv, machine.json, command.txt, agreement.json")
     args = parser.parse_args()
 
-    rows = []
+    rows, found = Rows(), {} if args.no_agreement else agreement(args)
     for repeat in range(args.repeats):
-        for engine, run in (("kinora", kinora), ("diffusers", diffusers)):
-            row = {"engine": engine, "repeat": repeat} | run(args)
-            row["total"] = sum(row[stage] for stage in STAGES)
-            rows.append(row)
-            print({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
-
-    median = lambda engine, key: statistics.median(row[key] for row in rows if row["engine"] == engine)  # noqa: E731
-    print(f"{'':12} {'kinora':>10} {'diffusers':>10} {'ratio':>7}")
-    for key in (*STAGES, "total", "peak_memory_bytes"):
-        ours, theirs = median("kinora", key), median("diffusers", key)
-        print(f"{key[:12]:12} {ours:10.2f} {theirs:10.2f} {theirs / max(ours, 1e-9):6.2f}x")
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        with open(args.out / "raw.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-        (args.out / "machine.json").write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
+        rows.add("kinora", repeat, time_kinora(args))
+        rows.add("diffusers", repeat, time_peer(args))
+    if args.repeats:
+        rows.table("diffusers", LABELS)
+        print(f"\nKinora: precision {args.precision or 'as it chooses'}; peer: {' '.join(peer_options(args)).replace('--', '')}")
+        print(f"spread of the totals: kinora {rows.spread('kinora', 'total'):.0%}, diffusers {rows.spread('diffusers', 'total'):.0%}")
+    rows.write(args.out, **({"agreement": found} if found else {}))
 
 
 if __name__ == "__main__":
