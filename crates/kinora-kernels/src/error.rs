@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// `KINORA_KERNELS` holds a word that names no path.
     #[error(
-        "KINORA_KERNELS={value:?} names no kernel path\nhint: one of reference, portable, avx2, avx512, or unset it"
+        "KINORA_KERNELS={value:?} names no kernel path\nhint: one of reference, portable, neon, avx2, avx512, or unset it"
     )]
     UnknownPath {
         /// The content of the variable.

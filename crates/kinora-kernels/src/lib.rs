@@ -8,7 +8,7 @@
 //! Two choices trade a stated error for speed, and both are made by the caller: [`Precision::Int8`] when a linear layer is
 //! packed and [`AttentionMode::Fast`] when attention is called. Everything else is f32.
 //!
-//! `KINORA_KERNELS=reference|portable|avx2|avx512` forces a path. The reference ([`mod@reference`]) is the meaning of
+//! `KINORA_KERNELS=reference|portable|neon|avx2|avx512` forces a path. The reference ([`mod@reference`]) is the meaning of
 //! each operation in a few plain loops; the fast paths are tested against it. In f32 the result does not depend on the
 //! number of threads.
 //!
@@ -32,14 +32,12 @@ mod conv;
 mod elementwise;
 mod ending;
 mod error;
-mod gemm;
-mod int16;
-mod int8;
 mod linear;
 mod math;
 mod path;
 mod peak;
 mod per_token;
+mod product;
 pub mod reference;
 mod simd;
 #[cfg(test)]
@@ -49,13 +47,13 @@ pub mod trace;
 
 pub use activation::Activation;
 pub use attention::{AttentionMode, KeyMask, attention, attention_as};
-pub use conv::{Conv2d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
+pub use conv::{Conv2d, Conv3d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x, conv3d_causal};
 pub use elementwise::{
     activate, add, layer_norm, layer_norm_modulate, pixel_shuffle, pixel_unshuffle, rms_norm, rms_norm_rope,
     rope_interleaved, softmax, upsample_nearest_2x,
 };
 pub use error::{Error, Result};
-pub use linear::{Linear, Precision, linear, linear_gated_residual, linear_residual};
+pub use linear::{Input, Linear, Precision, linear, linear_gated_residual, linear_residual, linears};
 pub use path::Path;
 pub use peak::{peak_f32, probe_f32, probe_int8};
 pub use per_token::PerToken;

@@ -12,6 +12,8 @@ pub enum Path {
     Reference,
     /// Blocked plain Rust that compilers vectorise for any processor.
     Portable,
+    /// NEON (64-bit Arm), with its dot products where the processor has them.
+    Neon,
     /// AVX2 with FMA (x86-64, from about 2013).
     Avx2,
     /// AVX-512 F, BW, DQ and VL (x86-64 servers, Zen 4 and later).
@@ -25,13 +27,14 @@ thread_local! {
 
 impl Path {
     /// Every path, slowest first.
-    pub const ALL: [Self; 4] = [Self::Reference, Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Reference, Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The word for this path in `KINORA_KERNELS`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reference => "reference",
             Self::Portable => "portable",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
@@ -41,6 +44,10 @@ impl Path {
     pub fn is_available(self) -> bool {
         match self {
             Self::Reference | Self::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon => false,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
@@ -118,6 +125,7 @@ impl Path {
                 .checked(),
             None if Self::Avx512.is_available() => Ok(Self::Avx512),
             None if Self::Avx2.is_available() => Ok(Self::Avx2),
+            None if Self::Neon.is_available() => Ok(Self::Neon),
             None => Ok(Self::Portable),
         }
     }

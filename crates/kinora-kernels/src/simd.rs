@@ -16,6 +16,7 @@ pub(crate) trait Isa {
 }
 
 /// Instruction sets with a fused multiply-add.
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
 pub(crate) struct Fused;
 /// Everything else; `f32::mul_add` would be a library call there.
 pub(crate) struct Baseline;
@@ -92,7 +93,7 @@ fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
 macro_rules! on_path {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident) => {
         $(#[$doc])*
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+        #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(unused_variables))]
         $vis fn $name(path: crate::Path, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
@@ -109,8 +110,13 @@ macro_rules! on_path {
                     crate::Path::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     crate::Path::Avx2 => return unsafe { avx2($($arg),*) },
-                    crate::Path::Portable | crate::Path::Reference => {}
+                    crate::Path::Neon | crate::Path::Portable | crate::Path::Reference => {}
                 }
+            }
+            // Every 64-bit Arm target is compiled with NEON, so this needs no function of its own.
+            #[cfg(target_arch = "aarch64")]
+            if path == crate::Path::Neon {
+                return $body::<crate::simd::Fused>($($arg),*);
             }
             $body::<crate::simd::Baseline>($($arg),*)
         }

@@ -1,297 +1,242 @@
-//! Two-dimensional convolutions over channels-last images, with fused endings.
+//! Convolutions over channels-last images and clips, with fused endings.
 
+mod conv2d;
+mod conv3d;
 mod fast;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
 
-use crate::ending::Ending;
-use crate::gemm::Panels;
-use crate::reference::ConvShape;
-use crate::{Activation, Error, Path, Result, check, reference, threads, upsample_nearest_2x};
+pub use conv2d::{Conv2d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
+pub use conv3d::{Conv3d, conv3d_causal};
 
-/// The weights of a square convolution with zero padding `kernel / 2`, packed once.
-pub struct Conv2d {
+use crate::ending::Ending;
+use crate::product::{Engine, Kind, Panels};
+use crate::reference::ConvShape;
+use crate::{Error, Path, Precision, Result, check, reference, threads};
+
+/// The weights of a convolution, packed once: rows of the panels are (kt, ky, kx, c), columns are output channels.
+struct Weights {
     out_channels: usize,
     in_channels: usize,
-    kernel: usize,
-    stride: usize,
-    weights: Weights,
+    /// Along time, and along both sides.
+    kernel: [usize; 2],
+    /// Along time, and along both sides.
+    stride: [usize; 2],
+    panels: Panels,
     /// Zeros where there is none.
     bias: Vec<f32>,
 }
 
-enum Weights {
-    /// `[O,C,k,k]`, for [`Path::Reference`].
-    Plain(Vec<f32>),
-    /// For the fast paths; rows are (ky, kx, c), columns are output channels.
-    Panels(Panels),
-}
-
-impl Conv2d {
-    /// Packs f32 weights.
-    ///
-    /// **Shapes**: `weight` `[O,C,kernel,kernel]`, `bias` `[O]`.
-    ///
-    /// **Errors**: other lengths; no channels; a kernel that is not 1 or 3; a stride that is not 1 or 2.
-    pub fn pack(
+impl Weights {
+    /// **Shapes**: `weight` `[O,C,kt,k,k]`, `bias` `[O]`.
+    fn pack(
+        op: &'static str,
         weight: &[f32],
         bias: Option<&[f32]>,
-        out_channels: usize,
-        in_channels: usize,
-        kernel: usize,
-        stride: usize,
+        [out_channels, in_channels]: [usize; 2],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        precision: Precision,
     ) -> Result<Self> {
-        check::at_least_one("conv2d", "out_channels", out_channels)?;
-        check::at_least_one("conv2d", "in_channels", in_channels)?;
-        one_of("kernel", kernel, [1, 3], "1 or 3")?;
-        one_of("stride", stride, [1, 2], "1 or 2")?;
-        let size = check::elements(
-            "conv2d",
-            "the size of the weight",
-            &[out_channels, in_channels, kernel * kernel],
-        )?;
-        check::length("conv2d", "weight", weight.len(), size)?;
-        if let Some(bias) = bias {
-            check::length("conv2d", "bias", bias.len(), out_channels)?;
+        check::at_least_one(op, "out_channels", out_channels)?;
+        check::at_least_one(op, "in_channels", in_channels)?;
+        for (edge, step) in kernel.into_iter().zip(stride) {
+            one_of(op, "kernel", edge, [1, 3], "1 or 3")?;
+            one_of(op, "stride", step, [1, 2], "1 or 2")?;
         }
-        let weights = match Path::active()? {
-            Path::Reference => Weights::Plain(weight.to_vec()),
-            _ => Weights::Panels(Panels::pack(in_channels * kernel * kernel, out_channels, |o, out| {
-                fast::column(weight, o, in_channels, kernel, out);
-            })?),
-        };
+        let taps = kernel[0] * kernel[1] * kernel[1];
+        let size = check::elements(op, "the size of the weight", &[out_channels, in_channels, taps])?;
+        check::length(op, "weight", weight.len(), size)?;
+        if let Some(bias) = bias {
+            check::length(op, "bias", bias.len(), out_channels)?;
+        }
+        let kind = kind_of(precision)?;
+        let padded = kind.words(in_channels) * kind.group();
+        let panels = Panels::pack(kind, taps * padded, out_channels, |o, out| {
+            let weight = &weight[o * in_channels * taps..][..in_channels * taps];
+            for (i, v) in out.iter_mut().enumerate() {
+                let (tap, c) = (i / padded, i % padded);
+                *v = if c < in_channels { weight[c * taps + tap] } else { 0.0 };
+            }
+        })?;
         Ok(Self {
             out_channels,
             in_channels,
             kernel,
             stride,
-            weights,
+            panels,
             bias: bias.map_or_else(|| vec![0.0; out_channels], <[f32]>::to_vec),
         })
     }
 
-    /// O.
-    pub const fn out_channels(&self) -> usize {
-        self.out_channels
+    /// Words that a pixel's channels fill.
+    const fn pixel_words(&self) -> usize {
+        self.panels.kind().words(self.in_channels)
     }
 
-    /// C.
-    pub const fn in_channels(&self) -> usize {
-        self.in_channels
+    fn bytes(&self) -> usize {
+        self.panels.bytes() + size_of_val(self.bias.as_slice())
     }
 
-    /// Memory held by the packed weights and the bias.
-    pub fn bytes(&self) -> usize {
-        let weights = match &self.weights {
-            Weights::Plain(plain) => size_of_val(plain.as_slice()),
-            Weights::Panels(panels) => panels.bytes(),
+    /// `[O,C,kt,k,k]` again, as the kernels see them.
+    fn to_plain(&self) -> Vec<f32> {
+        let (packed, depth) = (self.panels.to_columns(), self.panels.depth());
+        let taps = self.kernel[0] * self.kernel[1] * self.kernel[1];
+        let padded = depth / taps;
+        let at = |i: usize| {
+            let (o, rest) = (i / (self.in_channels * taps), i % (self.in_channels * taps));
+            o * depth + rest % taps * padded + rest / taps
         };
-        weights + size_of_val(self.bias.as_slice())
+        (0..self.out_channels * self.in_channels * taps)
+            .map(|i| packed[at(i)])
+            .collect()
     }
 }
 
-fn one_of(what: &'static str, got: usize, allowed: [usize; 2], expected: &'static str) -> Result<()> {
+/// What convolutions of a precision are made of: they have no int8 form, and where the processor has no instruction for
+/// bf16, int8 models take f32 instead.
+fn kind_of(precision: Precision) -> Result<Kind> {
+    Ok(match precision {
+        Precision::F32 => Kind::F32,
+        Precision::Bf16 => Kind::Bf16,
+        Precision::Int8 if Engine::of(Path::active()?, Kind::Bf16).is_native() => Kind::Bf16,
+        Precision::Int8 => Kind::F32,
+    })
+}
+
+fn one_of(op: &'static str, what: &'static str, got: usize, allowed: [usize; 2], expected: &'static str) -> Result<()> {
     if allowed.contains(&got) {
         return Ok(());
     }
     Err(Error::Value {
-        op: "conv2d",
+        op,
         what,
         expected,
         got: got.to_string(),
     })
 }
 
-/// The input images: one tensor, or two whose channels are read as if they were joined.
+/// The channels of a frame: one block, or two that are read as if they were joined; (values, channels) each.
+type Blocks<'a> = [(&'a [f32], usize); 2];
+
+/// The input: frames of one tensor, of two whose channels are joined, or of two that follow each other in time.
 #[derive(Clone, Copy)]
-struct Images<'a> {
+struct Frames<'a> {
+    /// Frames that are zero, before all others.
+    zeros: usize,
+    /// Frames before `first`.
+    past: Option<&'a Tensor>,
     first: &'a Tensor,
+    /// More channels of the frames of `first`.
     second: Option<&'a Tensor>,
     /// 2 where every pixel is read as if it stood twice on both axes, else 1.
     enlarge: usize,
 }
 
-impl<'a> Images<'a> {
-    const fn one(x: &'a Tensor) -> Self {
+impl<'a> Frames<'a> {
+    const fn one(first: &'a Tensor) -> Self {
         Self {
-            first: x,
+            zeros: 0,
+            past: None,
+            first,
             second: None,
             enlarge: 1,
         }
     }
-}
 
-/// act(conv(x)).
-///
-/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(H / stride).
-///
-/// **Errors**: another rank or number of channels.
-pub fn conv2d(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
-    let images = Images::one(x);
-    let (shape, out_dims) = check_input("conv2d", images, w)?;
-    let mut out = x.uninit_like(out_dims)?;
-    run(images, w, shape, Ending::Activation(act), &mut out)?;
-    Ok(out)
-}
-
-/// act(conv(upsample_nearest_2x(x))); the enlarged image is never made.
-///
-/// A 1x1 convolution commutes with the enlargement: do it before, at a quarter of the work.
-///
-/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(2 H / stride).
-///
-/// **Errors**: another rank or number of channels.
-pub fn conv2d_upsampled_2x(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
-    let images = Images {
-        enlarge: 2,
-        ..Images::one(x)
-    };
-    let (shape, out_dims) = check_input("conv2d_upsampled_2x", images, w)?;
-    let mut out = x.uninit_like(out_dims)?;
-    run(images, w, shape, Ending::Activation(act), &mut out)?;
-    Ok(out)
-}
-
-/// act(conv(the channels of `a`, then those of `b`)); the joined image is never made.
-///
-/// **Shapes**: `a` `[N,H,W,A]`, `b` `[N,H,W,C-A]` -> `[N,H',W',O]`.
-///
-/// **Errors**: another rank, different images, another sum of channels.
-pub fn conv2d_concat(a: &Tensor, b: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {
-    let images = Images {
-        first: a,
-        second: Some(b),
-        enlarge: 1,
-    };
-    let (shape, out_dims) = check_input("conv2d_concat", images, w)?;
-    let mut out = a.uninit_like(out_dims)?;
-    run(images, w, shape, Ending::Activation(act), &mut out)?;
-    Ok(out)
-}
-
-/// act(conv(x) + residual), written over `residual`.
-///
-/// **Shapes**: `x` `[N,H,W,C]`, `residual` `[N,H',W',O]` -> `[N,H',W',O]`.
-///
-/// **Errors**: other shapes.
-pub fn conv2d_residual(x: &Tensor, w: &Conv2d, mut residual: Tensor, act: Activation) -> Result<Tensor> {
-    let images = Images::one(x);
-    let (shape, out_dims) = check_input("conv2d_residual", images, w)?;
-    if residual.dims() != out_dims {
-        return Err(residual.mismatch("conv2d_residual", format!("{out_dims:?}")).into());
-    }
-    run(images, w, shape, Ending::Residual(act), &mut residual)?;
-    Ok(residual)
-}
-
-fn check_input(op: &'static str, images: Images, w: &Conv2d) -> Result<(ConvShape, [usize; 4])> {
-    let [count, height, width, first] = images.first.dims_of(op, "[N,H,W,C]")?;
-    let second = match images.second {
-        None => 0,
-        Some(b) => {
-            let [.., channels] = b.dims_of::<4>(op, "[N,H,W,C]")?;
-            if b.dims() != [count, height, width, channels] {
-                return Err(b.mismatch(op, format!("[{count},{height},{width},C]")).into());
-            }
-            channels
-        }
-    };
-    if first + second != w.in_channels {
-        let joined = if second > 0 {
-            format!("{} channels with the second input's {second}", w.in_channels)
-        } else {
-            format!("[N,H,W,{}]", w.in_channels)
+    /// Frame `index`, counted from the first zero one; `None` if it is zero.
+    fn at(&self, index: usize) -> Option<Blocks<'a>> {
+        let index = index.checked_sub(self.zeros)?;
+        let past = self.past.map_or(0, |p| p.dims()[0]);
+        let (tensor, index) = match self.past {
+            Some(tensor) if index < past => (tensor, index),
+            _ => (self.first, index - past),
         };
-        return Err(images.first.mismatch(op, joined).into());
+        let block = |tensor: &'a Tensor| {
+            let frame = tensor.elements() / tensor.dims()[0].max(1);
+            let channels = tensor.dims().last().copied().unwrap_or(0);
+            (&tensor.as_slice()[index * frame..][..frame], channels)
+        };
+        Some([block(tensor), self.second.map_or((&[][..], 0), block)])
     }
-    let shape = ConvShape {
-        height: height * images.enlarge,
-        width: width * images.enlarge,
-        in_channels: w.in_channels,
-        out_channels: w.out_channels,
-        kernel: w.kernel,
-        stride: w.stride,
-    };
-    let (out_height, out_width) = shape.out_size();
-    Ok((shape, [count, out_height, out_width, w.out_channels]))
 }
 
-fn run(images: Images, w: &Conv2d, shape: ConvShape, ending: Ending, out: &mut Tensor) -> Result<()> {
+/// The extents of one call.
+#[derive(Clone, Copy)]
+struct Extents {
+    /// Height and width of the (enlarged) input.
+    height: usize,
+    width: usize,
+    /// Frames, height and width of the output.
+    out: [usize; 3],
+}
+
+impl Extents {
+    fn new(frames: usize, height: usize, width: usize, weights: &Weights) -> Self {
+        let shape = ConvShape {
+            height,
+            width,
+            in_channels: weights.in_channels,
+            out_channels: weights.out_channels,
+            kernel: weights.kernel[1],
+            stride: weights.stride[1],
+        };
+        let (out_height, out_width) = shape.out_size();
+        Self {
+            height,
+            width,
+            out: [frames, out_height, out_width],
+        }
+    }
+}
+
+fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out: &mut Tensor) -> Result<()> {
     let path = Path::enter()?;
-    match (&w.weights, path) {
-        (Weights::Panels(panels), Path::Reference) => {
-            // The rows of a column are (ky, kx, c); the plain weight wants (c, ky, kx).
-            let (packed, taps) = (panels.to_rows(), w.kernel * w.kernel);
-            let at = |i: usize| i / taps % w.in_channels + (i % taps + i / taps / w.in_channels * taps) * w.in_channels;
-            let plain: Vec<f32> = (0..packed.len()).map(|i| packed[at(i)]).collect();
-            run_reference(images, w, &plain, shape, ending, out)?;
-        }
-        (Weights::Panels(panels), _) => {
-            let block = |x: &'_ Tensor| x.dims().last().copied().unwrap_or(0);
-            let second = images.second.map_or((&[][..], 0), |b| (b.as_slice(), block(b)));
-            let blocks = [(images.first.as_slice(), block(images.first)), second];
-            let source = fast::Source {
-                blocks,
-                enlarge: images.enlarge,
-            };
-            fast::conv2d(path, source, panels, &w.bias, shape, ending, out.as_mut_slice());
-        }
-        (Weights::Plain(plain), _) => {
-            run_reference(images, w, plain, shape, ending, out)?;
-            Path::note(Path::Reference);
-        }
+    if out.elements() == 0 {
+        return Ok(());
+    }
+    if path == Path::Reference {
+        run_reference(frames, weights, extents, ending, out.as_mut_slice());
+    } else {
+        fast::conv(path, frames, weights, extents, ending, out.as_mut_slice());
     }
     Ok(())
 }
 
-fn run_reference(
-    images: Images,
-    w: &Conv2d,
-    weight: &[f32],
-    shape: ConvShape,
-    ending: Ending,
-    out: &mut Tensor,
-) -> Result<()> {
-    let joined = match images.second {
-        None => None,
-        Some(b) => Some(join_channels(images.first, b)?),
-    };
-    let enlarged = match images.enlarge {
-        1 => None,
-        _ => Some(upsample_nearest_2x(images.first)?),
-    };
-    let x = joined.as_ref().or(enlarged.as_ref()).unwrap_or(images.first).as_slice();
-    let (height, width) = shape.out_size();
-    let (image_in, image_out) = (
-        shape.height * shape.width * shape.in_channels,
-        height * width * shape.out_channels,
-    );
-    let (act, add) = match ending {
-        Ending::Activation(act) => (act, 0.0),
-        Ending::Residual(act) => (act, 1.0),
-        Ending::Gated(_) => (Activation::None, 0.0),
-    };
-    threads::for_chunks(out.as_mut_slice(), image_out, |n, out| {
+fn run_reference(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out: &mut [f32]) {
+    let plain = weights.to_plain();
+    let is_bf16 = weights.panels.kind() == Kind::Bf16;
+    let [_, height, width] = extents.out;
+    threads::for_chunks(out, height * width * weights.out_channels, |frame, out| {
+        let taps: Vec<_> = (0..weights.kernel[0])
+            .map(|t| {
+                let blocks = frames.at(frame * weights.stride[0] + t)?;
+                Some(reference::join_pixels(
+                    blocks,
+                    frames.enlarge,
+                    [extents.height, extents.width],
+                    is_bf16,
+                ))
+            })
+            .collect();
         let mut sums = vec![0.0; out.len()];
-        reference::conv2d(&x[n * image_in..][..image_in], weight, Some(&w.bias), shape, &mut sums);
+        let shape = ConvShape {
+            height: extents.height,
+            width: extents.width,
+            in_channels: weights.in_channels,
+            out_channels: weights.out_channels,
+            kernel: weights.kernel[1],
+            stride: weights.stride[1],
+        };
+        reference::conv(&taps, &plain, &weights.bias, shape, &mut sums);
         for (out, sum) in out.iter_mut().zip(sums) {
-            let before = if add > 0.0 { f64::from(*out) } else { 0.0 };
-            *out = reference::activation(f64::from(sum) + before, act) as f32;
+            *out = match ending {
+                Ending::Residual(act) => reference::activation(f64::from(sum) + f64::from(*out), act) as f32,
+                Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
+                Ending::Gated(_) => sum,
+            };
         }
     });
-    Ok(())
-}
-
-fn join_channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let [count, height, width, first] = a.dims_of("conv2d_concat", "[N,H,W,C]")?;
-    let [.., second] = b.dims_of::<4>("conv2d_concat", "[N,H,W,C]")?;
-    let mut joined = a.uninit_like([count, height, width, first + second])?;
-    let pixels = joined.as_mut_slice().chunks_exact_mut((first + second).max(1));
-    for (i, pixel) in pixels.enumerate() {
-        pixel[..first].copy_from_slice(&a.as_slice()[i * first..][..first]);
-        pixel[first..].copy_from_slice(&b.as_slice()[i * second..][..second]);
-    }
-    Ok(joined)
 }

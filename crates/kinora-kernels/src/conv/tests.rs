@@ -1,8 +1,8 @@
 //! Hand-computed values and refusals.
 
 use super::*;
-use crate::set_threads;
-use crate::testing::{assert_paths_agree, fast_paths, tensor, values};
+use crate::testing::{assert_paths_agree, fast_paths, nmse, tensor, values};
+use crate::{Activation, set_threads, upsample_nearest_2x};
 
 fn image(values: &[f32], dims: [usize; 4]) -> Tensor {
     Tensor::from_slice(values, dims).unwrap()
@@ -148,16 +148,99 @@ fn one_two_and_three_threads_give_the_same_bits() {
 }
 
 #[test]
-fn weights_packed_for_one_path_still_work_on_another_and_say_what_ran() {
+fn weights_packed_for_one_path_work_on_every_other() {
     let (weight, x) = (values(1, 5 * 4 * 9), tensor(2, [1, 6, 7, 4]));
     let packed = |path: Path| path.with(|| Conv2d::pack(&weight, None, 5, 4, 3, 1)).unwrap().unwrap();
     let run = |path: Path, w: &Conv2d| path.with(|| conv2d(&x, w, Activation::None)).unwrap().unwrap();
-    let plain = packed(Path::Reference);
-    let expected = run(Path::Reference, &plain);
-    assert_eq!(
-        run(Path::Reference, &packed(Path::Portable)).as_slice(),
-        expected.as_slice()
-    );
-    assert_eq!(run(Path::Portable, &plain).as_slice(), expected.as_slice());
-    assert_eq!(Path::last_ran(), Some(Path::Reference));
+    for path in Path::available() {
+        let [own, other] = [path, Path::Reference].map(|p| run(path, &packed(p)));
+        assert_eq!(own.as_slice(), other.as_slice(), "{path}");
+        assert_eq!(Path::last_ran(), Some(path));
+    }
+}
+
+#[test]
+fn bf16_agrees_on_every_path_and_stays_near_f32() {
+    for (inner, outer, kernel, stride) in [(3, 5, 3, 1), (16, 40, 3, 2), (7, 33, 1, 1)] {
+        let weight = values(3, outer * inner * kernel * kernel);
+        let x = tensor(4, [2, 9, 14, inner]);
+        let run = |precision| {
+            let w = Conv2d::pack_as(&weight, None, [outer, inner], kernel, stride, precision)?;
+            conv2d(&x, &w, Activation::Silu)
+        };
+        assert_paths_agree(&format!("bf16 {inner} to {outer}"), || run(Precision::Bf16));
+        let (a, b) = (tensor(5, [2, 9, 14, 1]), tensor(6, [2, 9, 14, inner - 1]));
+        assert_paths_agree(&format!("bf16 {inner} to {outer} concat"), || {
+            let w = Conv2d::pack_as(&weight, None, [outer, inner], kernel, stride, Precision::Bf16)?;
+            conv2d_concat(&a, &b, &w, Activation::Silu)
+        });
+        let [exact, near] = [Precision::F32, Precision::Bf16].map(|p| run(p).unwrap());
+        let error = nmse(near.as_slice(), exact.as_slice());
+        assert!((1e-8..3e-5).contains(&error), "{error:e}");
+    }
+}
+
+/// (frames, past frames or none, height, width, in, out, kernels, strides).
+type Clip = (usize, Option<usize>, usize, usize, usize, usize, [usize; 2], [usize; 2]);
+const CLIPS: [Clip; 7] = [
+    (1, None, 1, 1, 1, 1, [3, 3], [1, 1]),
+    (4, None, 5, 7, 3, 5, [3, 3], [1, 1]),
+    (2, Some(2), 6, 13, 4, 33, [3, 3], [1, 1]),
+    (5, Some(0), 4, 9, 8, 12, [3, 1], [2, 1]),
+    (4, Some(1), 4, 9, 8, 12, [3, 1], [2, 1]),
+    (2, None, 7, 9, 5, 12, [1, 3], [1, 2]),
+    (3, None, 6, 25, 32, 32, [3, 3], [1, 1]),
+];
+
+#[test]
+fn causal_clips_agree_with_the_reference_on_every_path() {
+    for (i, (frames, past, height, width, inner, outer, kernel, stride)) in CLIPS.into_iter().enumerate() {
+        let seed = i as u32 * 10 + 500;
+        let weight = values(seed, outer * inner * kernel[0] * kernel[1] * kernel[1]);
+        let bias = values(seed + 1, outer);
+        let x = tensor(seed + 2, [frames, height, width, inner]);
+        let past = past.map(|frames| tensor(seed + 3, [frames, height, width, inner]));
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert_paths_agree(&format!("clip {i} {precision:?}"), || {
+                let w = Conv3d::pack_as(&weight, Some(&bias), [outer, inner], kernel, stride, precision)?;
+                conv3d_causal(&x, past.as_ref(), &w, Activation::Silu)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_clip_convolved_in_pieces_is_the_clip_convolved_at_once() {
+    let weight = values(1, 6 * 4 * 27);
+    let w = Conv3d::pack_as(&weight, None, [6, 4], [3, 3], [1, 1], Precision::F32).unwrap();
+    let frame = 5 * 8;
+    let clip = tensor(2, [7, 5, 8, 4]);
+    let part = |from: usize, to: usize| {
+        Tensor::from_slice(&clip.as_slice()[from * frame * 4..to * frame * 4], [to - from, 5, 8, 4]).unwrap()
+    };
+    let whole = conv3d_causal(&clip, None, &w, Activation::None).unwrap();
+    assert_eq!(whole.dims(), &[7, 5, 8, 6]);
+    let first = conv3d_causal(&part(0, 3), None, &w, Activation::None).unwrap();
+    let second = conv3d_causal(&part(3, 7), Some(&part(1, 3)), &w, Activation::None).unwrap();
+    assert_eq!(&whole.as_slice()[..3 * frame * 6], first.as_slice());
+    assert_eq!(&whole.as_slice()[3 * frame * 6..], second.as_slice());
+    // One pixel, one channel: the sum of the frame and the two before it, each with its own weight.
+    let w = Conv3d::pack_as(&[100.0, 10.0, 1.0], None, [1, 1], [3, 1], [1, 1], Precision::F32).unwrap();
+    let clip = Tensor::from_slice(&[1.0, 2.0, 3.0], [3, 1, 1, 1]).unwrap();
+    let y = conv3d_causal(&clip, None, &w, Activation::None).unwrap();
+    assert_eq!(y.as_slice(), &[1.0, 12.0, 123.0]);
+}
+
+#[test]
+fn clips_of_other_shapes_are_refused() {
+    let pack = |kernel, stride| Conv3d::pack_as(&[0.0; 54], None, [1, 2], kernel, stride, Precision::F32);
+    assert!(pack([3, 1], [1, 1]).is_err() && pack([3, 3], [3, 1]).is_err() && pack([5, 3], [1, 1]).is_err());
+    let w = pack([3, 3], [1, 1]).unwrap();
+    let zeros = |dims: [usize; 4]| Tensor::zeros(dims).unwrap();
+    assert!(conv3d_causal(&zeros([2, 4, 4, 1]), None, &w, Activation::None).is_err());
+    let past = zeros([1, 4, 5, 2]);
+    assert!(conv3d_causal(&zeros([2, 4, 4, 2]), Some(&past), &w, Activation::None).is_err());
+    let (one, none) = (zeros([1, 4, 4, 2]), zeros([0, 4, 4, 2]));
+    assert!(conv3d_causal(&one, Some(&none), &w, Activation::None).is_err());
+    assert!(conv3d_causal(&none, None, &w, Activation::None).is_err());
 }

@@ -1,7 +1,7 @@
 //! Norms, rotary positions, pointwise functions and pixel moves.
 
 mod pixels;
-mod rows;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -43,12 +43,8 @@ pub fn layer_norm(x: &Tensor, weight: Option<&[f32]>, bias: Option<&[f32]>, eps:
             &zeros
         }
     };
-    for_rows(x, &mut out, width, |_, x, out| match path {
-        Path::Reference => {
-            out.copy_from_slice(x);
-            reference::layer_norm(out, width, Some(weight), Some(bias), eps);
-        }
-        _ => rows::layer_norm(path, x, out, weight, bias, eps),
+    for_rows(x, &mut out, width, |_, x, out| {
+        rows::norm(path, x, out, weight, bias, eps)
     });
     Ok(out)
 }
@@ -66,15 +62,7 @@ pub fn layer_norm_modulate(x: &Tensor, shift: PerToken, scale: PerToken, eps: f3
     let path = Path::enter()?;
     let mut out = x.uninit_like(x.dims())?;
     for_rows(x, &mut out, width, |token, x, out| {
-        let (shift, scale) = (shift.row(token), scale.row(token));
-        if path != Path::Reference {
-            return rows::modulate(path, x, out, shift, scale, eps);
-        }
-        out.copy_from_slice(x);
-        reference::layer_norm(out, width, None, None, eps);
-        for ((v, scale), shift) in out.iter_mut().zip(scale).zip(shift) {
-            *v = *v * (1.0 + scale) + shift;
-        }
+        rows::norm_modulate(path, x, out, shift.row(token), scale.row(token), eps);
     });
     Ok(out)
 }
@@ -98,9 +86,10 @@ fn for_rows(x: &Tensor, out: &mut Tensor, width: usize, work: impl Fn(usize, &[f
 pub fn rms_norm(mut x: Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
     let (_, width) = check::rows("rms_norm", &x)?;
     check::length("rms_norm", "weight", weight.len(), width)?;
-    Path::enter()?;
+    let path = Path::enter()?;
     threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * width, |_, rows| {
-        reference::rms_norm(rows, weight, eps)
+        rows.chunks_exact_mut(width)
+            .for_each(|row| rms_norm_row(path, row, weight, eps));
     });
     Ok(x)
 }
@@ -129,10 +118,7 @@ pub fn rms_norm_rope(mut x: Tensor, weight: &[f32], eps: f32, cos: &[f32], sin: 
     check::length("rms_norm_rope", "weight", weight.len(), heads * width)?;
     let path = Path::enter()?;
     for_tokens(&mut x, tokens, heads, width, |token, at| {
-        match path {
-            Path::Reference => reference::rms_norm(token, weight, eps),
-            _ => rows::rms_norm(path, token, weight, eps),
-        }
+        rms_norm_row(path, token, weight, eps);
         rope(path, token, &cos[at.clone()], &sin[at]);
     });
     Ok(x)
@@ -153,6 +139,13 @@ fn for_tokens(
             work(token, position * half..(position + 1) * half);
         }
     });
+}
+
+fn rms_norm_row(path: Path, row: &mut [f32], weight: &[f32], eps: f32) {
+    match path {
+        Path::Reference => reference::rms_norm(row, weight, eps),
+        _ => rows::rms_norm(path, row, weight, eps),
+    }
 }
 
 fn rope(path: Path, token: &mut [f32], cos: &[f32], sin: &[f32]) {

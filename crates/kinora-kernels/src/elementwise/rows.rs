@@ -1,6 +1,8 @@
 //! The row operations of the fast paths: each reads and writes a row once it is in the cache.
 
+use crate::Path;
 use crate::math::exp;
+use crate::reference;
 use crate::simd::{self, Isa, on_path};
 
 /// (mean, 1 / sqrt(variance + eps)) of a row; the variance in a second pass, so that it does not cancel.
@@ -77,8 +79,29 @@ fn add_body<I: Isa>(a: &mut [f32], b: &[f32]) {
     }
 }
 
-on_path! { pub(super) fn layer_norm(x: &[f32], out: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = layer_norm_body }
-on_path! { pub(super) fn modulate(x: &[f32], out: &mut [f32], shift: &[f32], scale: &[f32], eps: f32) = modulate_body }
+/// layer_norm(x) * weight + bias of one row, on any path.
+pub(crate) fn norm(path: Path, x: &[f32], out: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    if path != Path::Reference {
+        return layer_norm(path, x, out, weight, bias, eps);
+    }
+    out.copy_from_slice(x);
+    reference::layer_norm(out, x.len(), Some(weight), Some(bias), eps);
+}
+
+/// layer_norm(x) * (1 + scale) + shift of one row, on any path.
+pub(crate) fn norm_modulate(path: Path, x: &[f32], out: &mut [f32], shift: &[f32], scale: &[f32], eps: f32) {
+    if path != Path::Reference {
+        return modulate(path, x, out, shift, scale, eps);
+    }
+    out.copy_from_slice(x);
+    reference::layer_norm(out, x.len(), None, None, eps);
+    for ((v, scale), shift) in out.iter_mut().zip(scale).zip(shift) {
+        *v = *v * (1.0 + scale) + shift;
+    }
+}
+
+on_path! { fn layer_norm(x: &[f32], out: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = layer_norm_body }
+on_path! { fn modulate(x: &[f32], out: &mut [f32], shift: &[f32], scale: &[f32], eps: f32) = modulate_body }
 on_path! { pub(super) fn rms_norm(row: &mut [f32], weight: &[f32], eps: f32) = rms_norm_body }
 on_path! { pub(super) fn rope(token: &mut [f32], cos: &[f32], sin: &[f32]) = rope_body }
 on_path! { pub(super) fn softmax(row: &mut [f32]) = softmax_body }

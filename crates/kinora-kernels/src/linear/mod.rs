@@ -1,86 +1,81 @@
-//! Linear layers with fused endings.
+//! Linear layers with norms on the way in and fused endings.
 
-mod fast;
-mod int8;
+mod input;
+mod run;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
 
-use crate::ending::Ending;
-use crate::gemm::Panels;
-use crate::int8::{Int8Panels, quantise};
-use crate::{Activation, Path, PerToken, Result, check, reference, threads};
+pub use input::Input;
 
-/// What a linear layer computes with.
+use crate::ending::Ending;
+use crate::product::{Engine, Kind, Panels, convert};
+use crate::{Activation, AttentionMode, Path, PerToken, Result, check, reference, threads};
+
+/// What a layer computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Precision {
     /// f32 weights, activations and sums.
     #[default]
     F32,
-    /// int8 weights with a scale for each output, activations quantised to int8 with a scale for each token as they
-    /// arrive, exact integer sums, f32 results.
+    /// Weights and activations rounded to bf16 (8 bits of mantissa), f32 sums and results.
+    Bf16,
+    /// Linear layers: int8 weights with a scale for each output, activations quantised to int8 with a scale for each
+    /// token as they arrive, exact integer sums, f32 results. Convolutions: as [`Precision::Bf16`].
     Int8,
 }
 
-/// The weights of a linear layer, packed once for the active path.
+impl Precision {
+    /// The mode of attention that goes with it.
+    pub const fn attention_mode(self) -> AttentionMode {
+        match self {
+            Self::F32 => AttentionMode::Exact,
+            Self::Bf16 | Self::Int8 => AttentionMode::Fast,
+        }
+    }
+
+    /// Whether linear layers in this precision run at more than the f32 rate on the active path: the processor has
+    /// instructions for its products.
+    ///
+    /// **Errors**: those of [`Path::active`].
+    pub fn is_native(self) -> Result<bool> {
+        Ok(Engine::of(Path::active()?, self.kind()).is_native())
+    }
+
+    /// What the instructions are called that linear layers in this precision use on the active path.
+    ///
+    /// **Errors**: those of [`Path::active`].
+    pub fn instructions(self) -> Result<&'static str> {
+        Ok(Engine::of(Path::active()?, self.kind()).name())
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::F32,
+            Self::Bf16 => Kind::Bf16,
+            Self::Int8 => Kind::Int8,
+        }
+    }
+}
+
+/// The weights of a linear layer, packed once.
 pub struct Linear {
     out_features: usize,
     in_features: usize,
-    weights: Weights,
+    /// The columns are the output features.
+    panels: Panels,
     /// Zeros where there is none.
     bias: Vec<f32>,
 }
 
-enum Weights {
-    /// `[N,K]`, for [`Path::Reference`].
-    Plain(Vec<f32>),
-    /// For the fast f32 paths; the columns are the output features.
-    Panels(Panels),
-    /// For every path in [`Precision::Int8`].
-    Int8(Int8Panels),
-}
-
 impl Linear {
-    /// Packs f32 weights.
+    /// Packs f32 weights; for [`Precision::Int8`] each row is quantised to its largest magnitude.
     ///
     /// **Shapes**: `weight` `[N,K]` (N = `out_features`, K = `in_features`), `bias` `[N]`.
     ///
-    /// **Errors**: other lengths, no features.
-    pub fn pack(weight: &[f32], bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<Self> {
-        check_parameters(weight.len(), bias, out_features, in_features)?;
-        Self::pack_rows(bias, out_features, in_features, |n, row| {
-            row.copy_from_slice(&weight[n * in_features..][..in_features]);
-        })
-    }
-
-    /// Packs int8 weights; value (n,k) is `weight[n,k] * row_scales[n]`.
-    ///
-    /// **Shapes**: `weight` `[N,K]`, `row_scales` `[N]`, `bias` `[N]`.
-    ///
-    /// **Errors**: other lengths, no features.
-    pub fn pack_int8(
-        weight: &[i8],
-        row_scales: &[f32],
-        bias: Option<&[f32]>,
-        out_features: usize,
-        in_features: usize,
-    ) -> Result<Self> {
-        check_parameters(weight.len(), bias, out_features, in_features)?;
-        check::length("linear", "row_scales", row_scales.len(), out_features)?;
-        Self::pack_rows(bias, out_features, in_features, |n, row| {
-            for (v, &q) in row.iter_mut().zip(&weight[n * in_features..]) {
-                *v = f32::from(q) * row_scales[n];
-            }
-        })
-    }
-
-    /// [`Linear::pack`] for a chosen precision; for [`Precision::Int8`] each row is quantised to its largest magnitude.
-    ///
-    /// **Shapes**: as [`Linear::pack`].
-    ///
-    /// **Errors**: as [`Linear::pack`]; more than 65536 input features in int8.
+    /// **Errors**: other lengths, no features; more than 65536 input features in int8.
     pub fn pack_as(
         weight: &[f32],
         bias: Option<&[f32]>,
@@ -88,22 +83,25 @@ impl Linear {
         in_features: usize,
         precision: Precision,
     ) -> Result<Self> {
-        if precision == Precision::F32 {
-            return Self::pack(weight, bias, out_features, in_features);
-        }
         check_parameters(weight.len(), bias, out_features, in_features)?;
-        let path = Path::active()?;
-        let panels = Int8Panels::pack(in_features, out_features, |n, out| {
-            quantise::signed(path, &weight[n * in_features..][..in_features], out)
+        let panels = Panels::pack(precision.kind(), in_features, out_features, |n, row| {
+            row.copy_from_slice(&weight[n * in_features..][..in_features]);
         })?;
-        Ok(Self::from_int8(panels, bias, out_features, in_features))
+        Ok(Self::new(panels, bias))
     }
 
-    /// [`Linear::pack_int8`] for a chosen precision; [`Precision::Int8`] takes the bytes as they are.
+    /// [`Linear::pack_as`] in f32.
     ///
-    /// **Shapes**: as [`Linear::pack_int8`].
+    /// **Shapes**, **Errors**: as there.
+    pub fn pack(weight: &[f32], bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<Self> {
+        Self::pack_as(weight, bias, out_features, in_features, Precision::F32)
+    }
+
+    /// Packs int8 weights; value (n,k) is `weight[n,k] * row_scales[n]`. [`Precision::Int8`] takes the bytes as they are.
     ///
-    /// **Errors**: as [`Linear::pack_int8`]; more than 65536 input features in int8.
+    /// **Shapes**: `weight` `[N,K]`, `row_scales` `[N]`, `bias` `[N]`.
+    ///
+    /// **Errors**: other lengths, no features; more than 65536 input features in int8.
     pub fn pack_int8_as(
         weight: &[i8],
         row_scales: &[f32],
@@ -112,47 +110,44 @@ impl Linear {
         in_features: usize,
         precision: Precision,
     ) -> Result<Self> {
-        if precision == Precision::F32 {
-            return Self::pack_int8(weight, row_scales, bias, out_features, in_features);
-        }
         check_parameters(weight.len(), bias, out_features, in_features)?;
         check::length("linear", "row_scales", row_scales.len(), out_features)?;
-        let panels = Int8Panels::pack(in_features, out_features, |n, out| {
-            out.copy_from_slice(&weight[n * in_features..][..in_features]);
-            row_scales[n]
-        })?;
-        Ok(Self::from_int8(panels, bias, out_features, in_features))
+        let row = |n: usize| &weight[n * in_features..][..in_features];
+        let panels = if precision == Precision::Int8 {
+            Panels::pack_int8(in_features, out_features, |n, out| {
+                out.copy_from_slice(row(n));
+                row_scales[n]
+            })?
+        } else {
+            Panels::pack(precision.kind(), in_features, out_features, |n, out| {
+                for (v, &q) in out.iter_mut().zip(row(n)) {
+                    *v = f32::from(q) * row_scales[n];
+                }
+            })?
+        };
+        Ok(Self::new(panels, bias))
     }
 
-    fn from_int8(panels: Int8Panels, bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Self {
-        Self {
-            out_features,
-            in_features,
-            weights: Weights::Int8(panels),
-            bias: bias.map_or_else(|| vec![0.0; out_features], <[f32]>::to_vec),
-        }
-    }
-
-    fn pack_rows(
+    /// [`Linear::pack_int8_as`] in f32.
+    ///
+    /// **Shapes**, **Errors**: as there.
+    pub fn pack_int8(
+        weight: &[i8],
+        row_scales: &[f32],
         bias: Option<&[f32]>,
         out_features: usize,
         in_features: usize,
-        row: impl Fn(usize, &mut [f32]) + Sync + Send,
     ) -> Result<Self> {
-        let weights = match Path::active()? {
-            Path::Reference => {
-                let mut plain = vec![0.0; out_features * in_features];
-                threads::for_chunks(&mut plain, in_features, row);
-                Weights::Plain(plain)
-            }
-            _ => Weights::Panels(Panels::pack(in_features, out_features, row)?),
-        };
-        Ok(Self {
-            out_features,
-            in_features,
-            weights,
-            bias: bias.map_or_else(|| vec![0.0; out_features], <[f32]>::to_vec),
-        })
+        Self::pack_int8_as(weight, row_scales, bias, out_features, in_features, Precision::F32)
+    }
+
+    fn new(panels: Panels, bias: Option<&[f32]>) -> Self {
+        Self {
+            out_features: panels.columns(),
+            in_features: panels.depth(),
+            bias: bias.map_or_else(|| vec![0.0; panels.columns()], <[f32]>::to_vec),
+            panels,
+        }
     }
 
     /// N.
@@ -167,20 +162,16 @@ impl Linear {
 
     /// What it computes with.
     pub const fn precision(&self) -> Precision {
-        match self.weights {
-            Weights::Plain(_) | Weights::Panels(_) => Precision::F32,
-            Weights::Int8(_) => Precision::Int8,
+        match self.panels.kind() {
+            Kind::F32 | Kind::Int16 => Precision::F32,
+            Kind::Bf16 => Precision::Bf16,
+            Kind::Int8 => Precision::Int8,
         }
     }
 
     /// Memory held by the packed weights and the bias.
     pub fn bytes(&self) -> usize {
-        let weights = match &self.weights {
-            Weights::Plain(plain) => size_of_val(plain.as_slice()),
-            Weights::Panels(panels) => panels.bytes(),
-            Weights::Int8(panels) => panels.bytes(),
-        };
-        weights + size_of_val(self.bias.as_slice())
+        self.panels.bytes() + size_of_val(self.bias.as_slice())
     }
 }
 
@@ -196,12 +187,43 @@ fn check_parameters(weights: usize, bias: Option<&[f32]>, out_features: usize, i
 ///
 /// **Shapes**: `x` `[..,K]` -> `[..,N]`.
 ///
-/// **Errors**: a last axis that is not K.
-pub fn linear(x: &Tensor, w: &Linear, act: Activation) -> Result<Tensor> {
-    let (_, out_dims) = check_input("linear", x, w)?;
-    let mut out = x.uninit_like(out_dims)?;
-    run(x, w, Ending::Activation(act), &mut out)?;
+/// **Errors**: a last axis that is not K; those of the norm in front, if there is one.
+pub fn linear<'a>(x: impl Into<Input<'a>>, w: &Linear, act: Activation) -> Result<Tensor> {
+    let x = x.into();
+    x.check("linear", w.in_features)?;
+    let mut out = x.tensor().uninit_like(out_dims(x, w))?;
+    run(x, [w], Ending::Activation(act), [&mut out])?;
     Ok(out)
+}
+
+/// x W^T + b for several layers that read the same input: it is normalised and quantised once for all of them.
+///
+/// **Shapes**: `x` `[..,K]` -> `[..,N]` with the N of each layer.
+///
+/// **Errors**: as [`linear`]; layers of different precisions.
+pub fn linears<'a, const P: usize>(x: impl Into<Input<'a>>, layers: [&Linear; P]) -> Result<[Tensor; P]> {
+    let x = x.into();
+    for w in layers {
+        x.check("linears", w.in_features)?;
+        if w.precision() != layers[0].precision() {
+            return Err(crate::Error::Value {
+                op: "linears",
+                what: "the precision of a layer",
+                expected: "the same for all",
+                got: format!("{:?} beside {:?}", w.precision(), layers[0].precision()),
+            });
+        }
+    }
+    let mut outs = Vec::with_capacity(P);
+    for w in layers {
+        outs.push(x.tensor().uninit_like(out_dims(x, w))?);
+    }
+    // As many as there are layers, so this is always `Some`; nothing is computed otherwise.
+    let Ok(mut outs) = <[Tensor; P]>::try_from(outs) else {
+        unreachable!("one output for each layer")
+    };
+    run(x, layers, Ending::Activation(Activation::None), outs.each_mut())?;
+    Ok(outs)
 }
 
 /// residual + (x W^T + b), written over `residual`.
@@ -209,9 +231,10 @@ pub fn linear(x: &Tensor, w: &Linear, act: Activation) -> Result<Tensor> {
 /// **Shapes**: `x` `[..,K]`, `residual` `[..,N]` -> `[..,N]`.
 ///
 /// **Errors**: other shapes.
-pub fn linear_residual(x: &Tensor, w: &Linear, mut residual: Tensor) -> Result<Tensor> {
+pub fn linear_residual<'a>(x: impl Into<Input<'a>>, w: &Linear, mut residual: Tensor) -> Result<Tensor> {
+    let x = x.into();
     check_residual("linear_residual", x, w, &residual)?;
-    run(x, w, Ending::Residual(Activation::None), &mut residual)?;
+    run(x, [w], Ending::Residual(Activation::None), [&mut residual])?;
     Ok(residual)
 }
 
@@ -220,90 +243,64 @@ pub fn linear_residual(x: &Tensor, w: &Linear, mut residual: Tensor) -> Result<T
 /// **Shapes**: `x` `[..,K]`, `residual` `[..,N]`, `gate` rows of N, one entry for each token of `x` -> `[..,N]`.
 ///
 /// **Errors**: other shapes, a token whose gate row does not exist.
-pub fn linear_gated_residual(x: &Tensor, w: &Linear, mut residual: Tensor, gate: PerToken) -> Result<Tensor> {
+pub fn linear_gated_residual<'a>(
+    x: impl Into<Input<'a>>,
+    w: &Linear,
+    mut residual: Tensor,
+    gate: PerToken,
+) -> Result<Tensor> {
+    let x = x.into();
     let tokens = check_residual("linear_gated_residual", x, w, &residual)?;
     gate.check("linear_gated_residual", tokens, w.out_features)?;
-    run(x, w, Ending::Gated(gate), &mut residual)?;
+    run(x, [w], Ending::Gated(gate), [&mut residual])?;
     Ok(residual)
 }
 
-/// (tokens, shape of the result).
-fn check_input(op: &'static str, x: &Tensor, w: &Linear) -> Result<(usize, Vec<usize>)> {
-    let (tokens, width) = check::rows(op, x)?;
-    if width != w.in_features {
-        return Err(x.mismatch(op, format!("[..,{}]", w.in_features)).into());
-    }
-    let mut dims = x.dims().to_vec();
+fn out_dims(x: Input, w: &Linear) -> Vec<usize> {
+    let mut dims = x.tensor().dims().to_vec();
     if let Some(last) = dims.last_mut() {
         *last = w.out_features;
     }
-    Ok((tokens, dims))
+    dims
 }
 
-fn check_residual(op: &'static str, x: &Tensor, w: &Linear, residual: &Tensor) -> Result<usize> {
-    let (tokens, dims) = check_input(op, x, w)?;
+fn check_residual(op: &'static str, x: Input, w: &Linear, residual: &Tensor) -> Result<usize> {
+    let tokens = x.check(op, w.in_features)?;
+    let dims = out_dims(x, w);
     if residual.dims() != dims {
         return Err(residual.mismatch(op, format!("{dims:?}")).into());
     }
     Ok(tokens)
 }
 
-fn run(x: &Tensor, w: &Linear, ending: Ending, out: &mut Tensor) -> Result<()> {
-    let path = Path::enter()?;
-    let bias = w.bias.as_slice();
-    match (&w.weights, path) {
-        (Weights::Panels(panels), Path::Reference) => {
-            let plain = panels.to_rows();
-            run_reference(
-                x,
-                w,
-                |x, sums| reference::linear(x, &plain, Some(bias), w.in_features, sums),
-                ending,
-                out,
-            );
+fn run<const P: usize>(x: Input, layers: [&Linear; P], ending: Ending, outs: [&mut Tensor; P]) -> Result<()> {
+    match Path::enter()? {
+        Path::Reference => {
+            for (layer, out) in layers.into_iter().zip(outs) {
+                run_reference(x, layer, ending, out);
+            }
         }
-        (Weights::Panels(panels), _) => {
-            fast::linear(path, x.as_slice(), panels, bias, ending, out.as_mut_slice());
-        }
-        (Weights::Plain(plain), _) => {
-            Path::note(Path::Reference);
-            run_reference(
-                x,
-                w,
-                |x, sums| reference::linear(x, plain, Some(bias), w.in_features, sums),
-                ending,
-                out,
-            );
-        }
-        (Weights::Int8(panels), Path::Reference) => {
-            let (rows, scales) = (panels.to_rows(), panels.scales());
-            run_reference(
-                x,
-                w,
-                |x, sums| reference::linear_int8(x, &rows, scales, Some(bias), sums),
-                ending,
-                out,
-            );
-        }
-        (Weights::Int8(panels), _) => {
-            int8::linear(path, x.as_slice(), panels, bias, ending, out.as_mut_slice());
-        }
+        path => run::linears(path, x, layers, ending, outs),
     }
     Ok(())
 }
 
-/// `sums(x, out)` is the reference product of one token.
-fn run_reference(
-    x: &Tensor,
-    w: &Linear,
-    sums_of: impl Fn(&[f32], &mut [f32]) + Sync + Send,
-    ending: Ending,
-    out: &mut Tensor,
-) {
-    let (x, width) = (x.as_slice(), w.in_features);
+fn run_reference(x: Input, w: &Linear, ending: Ending, out: &mut Tensor) {
+    let (columns, bias) = (w.panels.to_columns(), Some(w.bias.as_slice()));
     threads::for_chunks(out.as_mut_slice(), w.out_features, |token, out| {
-        let mut sums = vec![0.0; out.len()];
-        sums_of(&x[token * width..][..width], &mut sums);
+        let (mut buffer, mut sums) = (vec![0.0; w.in_features], vec![0.0; out.len()]);
+        let row = x.row(Path::Reference, token, &mut buffer);
+        match w.precision() {
+            Precision::F32 => reference::linear(row, &columns, bias, w.in_features, &mut sums),
+            Precision::Bf16 => {
+                let row: Vec<f32> = row
+                    .iter()
+                    .map(|&v| convert::bf16_value(convert::bf16_bits(v)))
+                    .collect();
+                reference::linear(&row, &columns, bias, w.in_features, &mut sums);
+            }
+            Precision::Int8 => reference::linear_int8(row, &columns, w.panels.steps(), bias, &mut sums),
+        }
         for (n, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             *out = match ending {
                 Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,

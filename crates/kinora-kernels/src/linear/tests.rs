@@ -116,14 +116,97 @@ fn every_path_and_ending_agrees_with_the_reference() {
             weight.iter().map(|w| (w * 127.0) as i8).collect(),
             values(seed + 5, outer),
         );
-        assert_paths_agree(&format!("{case} int8"), || {
-            linear(
-                &x,
-                &Linear::pack_int8(&int8, &scales, bias, outer, inner)?,
-                Activation::None,
-            )
-        });
+        for precision in PRECISIONS {
+            assert_paths_agree(&format!("{case} {precision:?}"), || {
+                let w = Linear::pack_as(&weight, bias, outer, inner, precision)?;
+                linear(&x, &w, acts[i % acts.len()])
+            });
+            assert_paths_agree(&format!("{case} from int8 to {precision:?}"), || {
+                let w = Linear::pack_int8_as(&int8, &scales, bias, outer, inner, precision)?;
+                linear_residual(&x, &w, residual.try_clone()?)
+            });
+        }
     }
+}
+
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+
+#[test]
+fn a_norm_on_the_way_in_is_the_norm_before() {
+    for (tokens, width) in [(1, 1), (30, 70), (130, 512)] {
+        let x = tensor(1, [tokens, width]);
+        let (weight, bias) = (values(2, width), values(3, width));
+        let table = tensor(4, [2, width]);
+        let rows: Vec<u32> = (0..tokens).map(|t| (t % 2) as u32).collect();
+        let weights: Vec<_> = [5, 6, 7].map(|seed| values(seed, 40 * width)).into();
+        for precision in PRECISIONS {
+            let pack = || {
+                weights
+                    .iter()
+                    .map(|w| Linear::pack_as(w, None, 40, width, precision))
+                    .collect::<Result<Vec<_>>>()
+            };
+            let inputs = |which: usize| -> Result<(Input<'_>, Tensor)> {
+                let eps = 1e-6;
+                let rows = PerToken::new(&table, &rows)?;
+                let (weight, bias) = (weight.as_slice(), bias.as_slice());
+                Ok(match which {
+                    0 => (Input::Plain(&x), x.try_clone()?),
+                    1 => {
+                        let (x, shift, scale) = (&x, rows, rows);
+                        let input = Input::Modulated { x, shift, scale, eps };
+                        (input, crate::layer_norm_modulate(x, rows, rows, eps)?)
+                    }
+                    _ => {
+                        let x = &x;
+                        let input = Input::Normed { x, weight, bias, eps };
+                        (input, crate::layer_norm(x, Some(weight), Some(bias), eps)?)
+                    }
+                })
+            };
+            for which in 0..3 {
+                let case = format!("{tokens}x{width} {precision:?} input {which}");
+                assert_paths_agree(&case, || {
+                    let (layers, (input, before)) = (pack()?, inputs(which)?);
+                    let outs = linears(input, [&layers[0], &layers[1], &layers[2]])?;
+                    let mut joined = Tensor::zeros([3, tokens, 40])?;
+                    for ((out, layer), joined) in outs
+                        .iter()
+                        .zip(&layers)
+                        .zip(joined.as_mut_slice().chunks_exact_mut(tokens * 40))
+                    {
+                        let apart = linear(&before, layer, Activation::None)?;
+                        assert_eq!(out.as_slice(), apart.as_slice(), "{case}");
+                        joined.copy_from_slice(out.as_slice());
+                    }
+                    Ok(joined)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_of_different_precisions_do_not_share_an_input() {
+    let x = tensor(1, [3, 8]);
+    let [a, b] = [Precision::F32, Precision::Int8].map(|p| Linear::pack_as(&[0.5; 32], None, 4, 8, p).unwrap());
+    assert!(linears(&x, [&a, &b]).is_err());
+    assert!(linears(&x, [&a, &a]).is_ok());
+    let (short, x) = (values(1, 7), &x);
+    let (weight, bias) = (short.as_slice(), short.as_slice());
+    let eps = 1e-6;
+    assert!(linear(Input::Normed { x, weight, bias, eps }, &a, Activation::None).is_err());
+}
+
+#[test]
+fn bf16_stays_near_f32_and_is_half_of_its_size() {
+    let (weight, x) = (values(1, 256 * 512), tensor(2, [64, 512]));
+    let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|p| Linear::pack_as(&weight, None, 256, 512, p).unwrap());
+    assert_eq!(bf16.precision(), Precision::Bf16);
+    assert!(bf16.bytes() * 19 < f32.bytes() * 10);
+    let [exact, near] = [&f32, &bf16].map(|w| linear(&x, w, Activation::None).unwrap());
+    let error = nmse(near.as_slice(), exact.as_slice());
+    assert!((1e-7..1e-5).contains(&error), "{error:e}");
 }
 
 #[test]
@@ -145,7 +228,7 @@ fn one_two_and_three_threads_give_the_same_bits() {
     let (weight, x) = (values(1, 300 * 700), tensor(2, [150, 700]));
     let cases = fast_paths()
         .into_iter()
-        .flat_map(|p| [(p, Precision::F32), (p, Precision::Int8)]);
+        .flat_map(|p| PRECISIONS.map(|precision| (p, precision)));
     for (path, precision) in cases {
         let run = |count| {
             set_threads(count).unwrap();
@@ -159,16 +242,19 @@ fn one_two_and_three_threads_give_the_same_bits() {
 }
 
 #[test]
-fn weights_packed_for_one_path_still_work_on_another_and_say_what_ran() {
+fn weights_packed_for_one_path_work_on_every_other() {
     let (weight, x) = (values(1, 20 * 30), tensor(2, [5, 30]));
-    let packed = |path: Path| path.with(|| Linear::pack(&weight, None, 20, 30)).unwrap().unwrap();
-    let run = |path: Path, w: &Linear| path.with(|| linear(&x, w, Activation::None)).unwrap().unwrap();
-    let plain = packed(Path::Reference);
-    let expected = run(Path::Reference, &plain);
-    assert_eq!(
-        run(Path::Reference, &packed(Path::Portable)).as_slice(),
-        expected.as_slice()
-    );
-    assert_eq!(run(Path::Portable, &plain).as_slice(), expected.as_slice());
-    assert_eq!(Path::last_ran(), Some(Path::Reference));
+    for precision in PRECISIONS {
+        let packed = |path: Path| {
+            path.with(|| Linear::pack_as(&weight, None, 20, 30, precision))
+                .unwrap()
+                .unwrap()
+        };
+        let run = |path: Path, w: &Linear| path.with(|| linear(&x, w, Activation::None)).unwrap().unwrap();
+        for path in Path::available() {
+            let [own, other] = [path, Path::Reference].map(|p| run(path, &packed(p)));
+            assert_eq!(own.as_slice(), other.as_slice(), "{path} {precision:?}");
+            assert_eq!(Path::last_ran(), Some(path));
+        }
+    }
 }

@@ -1,16 +1,11 @@
 //! softmax(q k^T / sqrt(D)) v.
 
-/// `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]`, the first `lengths[b]` keys of batch b count -> `out` `[B,L,N,D]`.
-pub fn attention(q: &[f32], k: &[f32], v: &[f32], dims: [usize; 4], keys: usize, lengths: &[usize], out: &mut [f32]) {
-    let [_, queries, heads, width] = dims;
+/// One token `q` `[N,D]` over the first `keys` rows of `k` and `v` `[S,N,D]` -> `out` `[N,D]`.
+pub fn attention(q: &[f32], k: &[f32], v: &[f32], [heads, width]: [usize; 2], keys: usize, out: &mut [f32]) {
     let scale = 1.0 / (width as f64).sqrt();
-    for (index, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
-        let head = index % heads;
-        let batch = index / heads / queries;
-        let row = |of: usize| (((batch * keys) + of) * heads + head) * width;
-        let scores: Vec<f64> = (0..lengths[batch])
-            .map(|key| scale * dot(q, &k[row(key)..][..width]))
-            .collect();
+    for (head, (q, out)) in q.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+        let row = |key: usize| (key * heads + head) * width;
+        let scores: Vec<f64> = (0..keys).map(|key| scale * dot(q, &k[row(key)..][..width])).collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
         let sum: f64 = weights.iter().sum();

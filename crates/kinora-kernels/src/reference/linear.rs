@@ -15,14 +15,14 @@ pub fn linear(x: &[f32], weight: &[f32], bias: Option<&[f32]>, in_features: usiz
     }
 }
 
-/// One token `x` `[K]` quantised to int8 by its largest magnitude, times int8 `weight` `[N,K]` with `scales` `[N]`:
-/// q = round(x * 127 / max|x|) half to even, out = (sum of q * weight) * max|x| / 127 * scale + bias.
-pub fn linear_int8(x: &[f32], weight: &[i8], scales: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+/// One token `x` `[K]` quantised to int8 by its largest magnitude, times whole-numbered `weight` `[N,K]` (-128 to 127)
+/// with `scales` `[N]`: q = round(x * 127 / max|x|) half to even, out = (sum of q * weight) * max|x| / 127 * scale + bias.
+pub fn linear_int8(x: &[f32], weight: &[f32], scales: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
     let max = x.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-    let inverse = if max < 1e-36 { 0.0 } else { 127.0 / max };
+    let inverse = if max < 1e-33 { 0.0 } else { 127.0 / max };
     let quantised: Vec<i64> = x.iter().map(|v| (v * inverse).round_ties_even() as i64).collect();
     for (n, (out, weight)) in out.iter_mut().zip(weight.chunks_exact(x.len())).enumerate() {
-        let sum: i64 = quantised.iter().zip(weight).map(|(&q, &w)| q * i64::from(w)).sum();
+        let sum: i64 = quantised.iter().zip(weight).map(|(&q, &w)| q * w as i64).sum();
         let bias = bias.map_or(0.0, |b| f64::from(b[n]));
         *out = (sum as f64 * f64::from(max) / 127.0 * f64::from(scales[n]) + bias) as f32;
     }

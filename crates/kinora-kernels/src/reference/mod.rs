@@ -10,7 +10,7 @@ mod pixels;
 mod rows;
 
 pub use attention::attention;
-pub use conv::{ConvShape, conv2d};
+pub use conv::{ConvShape, conv, join_pixels};
 pub use linear::{linear, linear_int8};
 pub use pixels::{pixel_shuffle, pixel_unshuffle, upsample_nearest_2x};
 pub use rows::{layer_norm, rms_norm, rope_interleaved, softmax};

@@ -8,8 +8,9 @@
 
 use kinora_tensor::Tensor;
 
-use crate::gemm::{PANEL, Segment, Sums, TILE_ROWS, tile};
+use super::{Extents, Visible};
 use crate::math::exp;
+use crate::product::{Engine, Kind, PANEL, Segment, Sums, TILE_ROWS};
 use crate::simd::{self, Isa, on_path};
 use crate::threads::{self, TileMut};
 use crate::{Path, Result};
@@ -18,16 +19,6 @@ use crate::{Path, Result};
 const QUERIES: usize = 4 * TILE_ROWS;
 /// Keys of a block: their scores for one tile of queries stay in the first-level cache.
 const KEYS: usize = 4 * PANEL;
-
-/// The extents of one call.
-#[derive(Clone, Copy)]
-pub(super) struct Extents {
-    pub(super) batch: usize,
-    pub(super) queries: usize,
-    pub(super) keys: usize,
-    pub(super) heads: usize,
-    pub(super) width: usize,
-}
 
 impl Extents {
     /// Width of a head, rounded up to whole panels.
@@ -44,12 +35,11 @@ impl Extents {
     }
 }
 
-/// `lengths[b]` keys count in batch entry b, at least one.
 pub(super) fn attention(
     path: Path,
     extents: Extents,
     [q, k, v]: [&Tensor; 3],
-    lengths: &[usize],
+    visible: Visible,
     out: &mut Tensor,
 ) -> Result<()> {
     let Extents {
@@ -71,7 +61,7 @@ pub(super) fn attention(
     threads::for_each(tiles, |out| {
         let (b, head) = (out.rows.start / queries, out.columns.start / width);
         let packed = &packed.as_slice()[(b * heads + head) * head_floats..][..head_floats];
-        run(path, extents, q.as_slice(), packed, lengths[b], out);
+        run(path, extents, q.as_slice(), packed, visible, out);
     });
     Ok(())
 }
@@ -118,10 +108,11 @@ struct Running<'a> {
     sum: &'a mut [f32],
 }
 
-fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], keys: usize, mut out: TileMut) {
+fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], visible: Visible, mut out: TileMut) {
     let Extents { heads, width, .. } = extents;
     let (row_floats, padded) = (heads * width, extents.padded_width());
     let (rows, head) = (out.rows.clone(), out.columns.start);
+    let engine = Engine::of(path, Kind::F32);
     let scale = 1.0 / (width as f32).sqrt();
     threads::with_scratch(QUERIES * (padded + 2) + TILE_ROWS * KEYS, |scratch| {
         let (mixed, rest) = scratch.split_at_mut(QUERIES * padded);
@@ -130,28 +121,21 @@ fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], keys: usize, mut
         mixed.fill(0.0);
         max.fill(f32::NEG_INFINITY);
         sum.fill(0.0);
-        for first in (0..keys).step_by(KEYS) {
-            let count = KEYS.min(keys - first);
+        for first in (0..visible.most(&rows)).step_by(KEYS) {
             for (t, row) in rows.clone().step_by(TILE_ROWS).enumerate() {
                 let tile_rows = TILE_ROWS.min(rows.end - row);
+                let counts = visible.counts::<TILE_ROWS>(row..row + tile_rows, first..first + KEYS);
+                let block = first..first + counts.iter().copied().max().unwrap_or(0);
                 let q = &q[row * row_floats + head..];
-                score(path, tile_rows, extents, q, packed, first..first + count, scores);
+                score(engine, tile_rows, extents, q, packed, block.clone(), scores);
                 let at = t * TILE_ROWS;
                 let mut running = Running {
                     mixed: &mut mixed[at * padded..][..tile_rows * padded],
                     max: &mut max[at..][..tile_rows],
                     sum: &mut sum[at..][..tile_rows],
                 };
-                renormalise(path, scores, count, scale, &mut running);
-                mix(
-                    path,
-                    tile_rows,
-                    extents,
-                    packed,
-                    first..first + count,
-                    scores,
-                    running.mixed,
-                );
+                renormalise(path, scores, block.len(), &counts, scale, &mut running);
+                mix(engine, tile_rows, extents, packed, block, scores, running.mixed);
             }
         }
         for (i, row) in rows.enumerate() {
@@ -162,7 +146,7 @@ fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], keys: usize, mut
 
 /// q k^T for a tile of queries and a block of keys, in rows of [`KEYS`].
 fn score(
-    path: Path,
+    engine: Engine,
     rows: usize,
     extents: Extents,
     q: &[f32],
@@ -171,31 +155,24 @@ fn score(
     scores: &mut [f32],
 ) {
     let segment = [Segment {
-        values: q,
+        words: bytemuck::cast_slice(q),
         len: extents.width,
     }];
     for key in keys.clone().step_by(PANEL) {
-        let panel = &packed[key * extents.width..][..PANEL * extents.width];
+        let panel = bytemuck::cast_slice(&packed[key * extents.width..][..PANEL * extents.width]);
         let sums = Sums {
-            values: &mut scores[key - keys.start..],
+            words: bytemuck::cast_slice_mut(&mut scores[key - keys.start..]),
             stride: KEYS,
             add: false,
         };
-        tile(
-            path,
-            rows,
-            PANEL.min(keys.end - key),
-            &segment,
-            extents.heads * extents.width,
-            panel,
-            sums,
-        );
+        let size = (rows, PANEL.min(keys.end - key));
+        engine.tile(size, &segment, extents.heads * extents.width, panel, sums);
     }
 }
 
 /// Adds p v for a tile of queries and a block of keys.
 fn mix(
-    path: Path,
+    engine: Engine,
     rows: usize,
     extents: Extents,
     packed: &[f32],
@@ -206,36 +183,33 @@ fn mix(
     let values = &packed[extents.packed().0..];
     let (padded, panel_floats) = (extents.padded_width(), extents.keys * PANEL);
     let segment = [Segment {
-        values: weights,
+        words: bytemuck::cast_slice(weights),
         len: keys.len(),
     }];
     for column in (0..extents.width).step_by(PANEL) {
         let panel = &values[column / PANEL * panel_floats..][keys.start * PANEL..keys.end * PANEL];
         let sums = Sums {
-            values: &mut mixed[column..],
+            words: bytemuck::cast_slice_mut(&mut mixed[column..]),
             stride: padded,
             add: true,
         };
-        tile(
-            path,
-            rows,
-            PANEL.min(extents.width - column),
-            &segment,
-            KEYS,
-            panel,
-            sums,
-        );
+        let size = (rows, PANEL.min(extents.width - column));
+        engine.tile(size, &segment, KEYS, bytemuck::cast_slice(panel), sums);
     }
 }
 
-/// Turns the first `count` scores of each row into exponentials relative to the new largest score, and scales what the
-/// row has gathered so far to it.
+/// Turns the scores of the keys that each row sees into exponentials relative to the new largest score, the rest of its
+/// `len` scores into zeros, and scales what the row has gathered so far to it.
 #[inline(always)]
-fn renormalise_body<I: Isa>(scores: &mut [f32], count: usize, scale: f32, running: &mut Running) {
+fn renormalise_body<I: Isa>(scores: &mut [f32], len: usize, counts: &Counts, scale: f32, running: &mut Running) {
     let rows = running.max.len();
     let padded = running.mixed.len() / rows;
     for (i, scores) in scores.chunks_exact_mut(KEYS).take(rows).enumerate() {
-        let scores = &mut scores[..count];
+        let (scores, unseen) = scores[..len].split_at_mut(counts[i]);
+        unseen.fill(0.0);
+        if scores.is_empty() {
+            continue;
+        }
         let before = running.max[i];
         let max = simd::larger(simd::max(scores) * scale, before);
         for score in scores.iter_mut() {
@@ -258,6 +232,9 @@ fn renormalise_body<I: Isa>(scores: &mut [f32], count: usize, scale: f32, runnin
     }
 }
 
+/// How many keys of a block each row of a tile sees.
+type Counts = [usize; TILE_ROWS];
+
 #[inline(always)]
 fn divide_body<I: Isa>(mixed: &[f32], sum: f32, out: &mut [f32]) {
     let scale = 1.0 / sum;
@@ -267,5 +244,7 @@ fn divide_body<I: Isa>(mixed: &[f32], sum: f32, out: &mut [f32]) {
     }
 }
 
-on_path! { fn renormalise(scores: &mut [f32], count: usize, scale: f32, running: &mut Running) = renormalise_body }
+on_path! {
+    fn renormalise(scores: &mut [f32], len: usize, counts: &Counts, scale: f32, running: &mut Running) = renormalise_body
+}
 on_path! { fn divide(mixed: &[f32], sum: f32, out: &mut [f32]) = divide_body }
