@@ -105,7 +105,15 @@ engine!(
     bf16_widened, "neon", widened_pairs, bf16_halves, dot_bf16_widened, [0, 1], no_surplus
 );
 engine!(int16, "neon", load, int16_halves, dot_int16, [0, 1, 2, 3], no_surplus);
-engine!(int8_i8mm, "neon,i8mm", load, as_they_are, dot_int8_i8mm, [0, 1, 2, 3], no_surplus);
+engine!(
+    int8_i8mm,
+    "neon,i8mm",
+    load,
+    as_they_are,
+    dot_int8_i8mm,
+    [0, 1, 2, 3],
+    no_surplus
+);
 engine!(
     /// Without products of unsigned and signed bytes: `u * b` is `(u - 128) * b`, which is a product of signed ones, and
     /// `128 * b`, the same for all rows.
@@ -163,8 +171,16 @@ macro_rules! dot_lane {
 }
 
 dot_lane!(dot_bf16, "neon,bf16", "bfdot {sums:v}.4s, {b:v}.8h, {a:v}.2h[{word}]");
-dot_lane!(dot_int8_i8mm, "neon,i8mm", "sudot {sums:v}.4s, {b:v}.16b, {a:v}.4b[{word}]");
-dot_lane!(dot_int8_dotprod, "neon,dotprod", "sdot {sums:v}.4s, {b:v}.16b, {a:v}.4b[{word}]");
+dot_lane!(
+    dot_int8_i8mm,
+    "neon,i8mm",
+    "sudot {sums:v}.4s, {b:v}.16b, {a:v}.4b[{word}]"
+);
+dot_lane!(
+    dot_int8_dotprod,
+    "neon,dotprod",
+    "sdot {sums:v}.4s, {b:v}.16b, {a:v}.4b[{word}]"
+);
 
 /// Four bf16 as f32.
 #[target_feature(enable = "neon")]
@@ -198,13 +214,29 @@ fn dot_bf16_widened<const WORD: i32>(sums: Row, a: Vector, [low, high]: [Row; 2]
 /// The lower halves, then the upper ones.
 #[target_feature(enable = "neon")]
 #[inline]
-fn int16_halves(b: Row) -> [Halves; 2] {
-    let [b0, b1, b2, b3] = b.map(|v| vreinterpretq_s16_u32(v));
-    [
-        [vuzp1q_s16(b0, b1), vuzp1q_s16(b2, b3)],
-        [vuzp2q_s16(b0, b1), vuzp2q_s16(b2, b3)],
-    ]
+fn int16_halves([b0, b1, b2, b3]: Row) -> [Halves; 2] {
+    [[uzp1(b0, b1), uzp1(b2, b3)], [uzp2(b0, b1), uzp2(b2, b3)]]
 }
+
+/// As functions, the compiler would merge these with the loads into `ld2`, whose pairs of registers do not fit.
+macro_rules! uzp {
+    ($name:ident, $instruction:literal) => {
+        #[target_feature(enable = "neon")]
+        #[inline]
+        fn $name(a: Vector, b: Vector) -> int16x8_t {
+            let c;
+            // SAFETY: moves values between registers.
+            unsafe {
+                asm!($instruction, c = lateout(vreg) c, a = in(vreg) a, b = in(vreg) b,
+                     options(pure, nomem, nostack, preserves_flags));
+            }
+            c
+        }
+    };
+}
+
+uzp!(uzp1, "uzp1 {c:v}.8h, {a:v}.8h, {b:v}.8h");
+uzp!(uzp2, "uzp2 {c:v}.8h, {a:v}.8h, {b:v}.8h");
 
 #[target_feature(enable = "neon")]
 #[inline]
@@ -268,10 +300,11 @@ fn widened_bytes(a: &[u32; 2]) -> Vector {
 #[inline]
 fn int8_quarters(b: Row) -> [Halves; 4] {
     let b = b.map(|v| vreinterpretq_s16_u32(v));
-    let even = b.map(|v| vreinterpretq_u32_s16(vshrq_n_s16::<8>(vshlq_n_s16::<8>(v))));
-    let odd = b.map(|v| vreinterpretq_u32_s16(vshrq_n_s16::<8>(v)));
-    let ([first, third], [second, fourth]) = (int16_halves(even), int16_halves(odd));
-    [first, second, third, fourth]
+    let even = b.map(|v| vshrq_n_s16::<8>(vshlq_n_s16::<8>(v)));
+    let odd = b.map(|v| vshrq_n_s16::<8>(v));
+    let low = |[b0, b1, b2, b3]: [_; 4]| [vuzp1q_s16(b0, b1), vuzp1q_s16(b2, b3)];
+    let high = |[b0, b1, b2, b3]: [_; 4]| [vuzp2q_s16(b0, b1), vuzp2q_s16(b2, b3)];
+    [low(even), low(odd), high(even), high(odd)]
 }
 
 #[target_feature(enable = "neon")]
