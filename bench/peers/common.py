@@ -30,7 +30,10 @@ def run(command, threads, keep_output=None):
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as talk:
         begin = time.perf_counter()
-        child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=talk, env=environment)
+        try:
+            child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=talk, env=environment)
+        except FileNotFoundError:
+            sys.exit(f"{command[0]} is not there\nhint: bench/peers/run builds Kinora; name others with their flag (--help)")
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - begin
         child.returncode = os.waitstatus_to_exitcode(status)
