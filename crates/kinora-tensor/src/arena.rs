@@ -63,9 +63,10 @@ impl Arena {
     pub(crate) fn take(&self, floats: usize) -> Result<Vec<Line>> {
         let lines = floats.div_ceil(Line::FLOATS);
         let mut pool = self.lock();
-        // Smallest buffer that fits and is not mostly wasted; the sizes of a denoising loop repeat, so this hits exactly.
+        // The smallest buffer that fits and wastes little; the sizes of a denoising loop repeat, so this hits exactly. A
+        // tensor that took a much larger one and lived on would leave the next step without it.
         let best = (0..pool.free.len())
-            .filter(|&i| (lines..=lines.saturating_mul(2)).contains(&pool.free[i].len()))
+            .filter(|&i| (lines..=lines.saturating_add(lines / 4)).contains(&pool.free[i].len()))
             .min_by_key(|&i| pool.free[i].len());
         let buffer = match best {
             Some(i) => {
