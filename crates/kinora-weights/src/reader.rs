@@ -122,7 +122,8 @@ impl Reader {
         layer.map_err(|source| self.refused(name, source))
     }
 
-    /// The square convolution `name`: `name.weight` `[out, in, kernel, kernel]`, and `name.bias` if `bias`.
+    /// The square convolution `name`: `name.weight` `[out, in, kernel, kernel]`, and `name.bias` if `bias`. Packed in the
+    /// reader's precision.
     pub fn conv2d(
         &self,
         name: &str,
@@ -138,7 +139,8 @@ impl Reader {
         let bias = bias
             .then(|| self.vector(&format!("{name}.bias"), out_channels))
             .transpose()?;
-        Conv2d::pack(&values, bias.as_deref(), out_channels, in_channels, kernel, stride)
+        let channels = [out_channels, in_channels];
+        Conv2d::pack_as(&values, bias.as_deref(), channels, kernel, stride, self.precision)
             .map_err(|source| self.refused(name, source))
     }
 

@@ -1,5 +1,6 @@
 //! Hashes of a model folder's files, several at a time.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
@@ -38,8 +39,7 @@ pub(crate) fn files(folder: &ModelFolder, manifest: &Manifest) -> Result<Verifie
 
 fn check(folder: &ModelFolder, file: &ManifestFile) -> Result<()> {
     let name = || format!("{}/{}", folder.location(), file.path);
-    let bytes = folder.bytes(&file.path)?;
-    let got_bytes = bytes.len() as u64;
+    let (got_bytes, got) = digest(folder, &file.path)?;
     if got_bytes < file.bytes {
         return Err(Error::Truncated {
             file: name(),
@@ -47,7 +47,6 @@ fn check(folder: &ModelFolder, file: &ManifestFile) -> Result<()> {
             got_bytes,
         });
     }
-    let got = hex(&Sha256::digest(&bytes));
     if got == file.sha256 {
         return Ok(());
     }
@@ -56,6 +55,31 @@ fn check(folder: &ModelFolder, file: &ManifestFile) -> Result<()> {
         expected: file.sha256.clone(),
         got,
     })
+}
+
+/// Length and hash of a file; one on disk is read in pieces, because a checkpoint can be larger than the memory.
+fn digest(folder: &ModelFolder, file: &str) -> Result<(u64, String)> {
+    let Some(root) = folder.path() else {
+        let bytes = folder.bytes(file)?;
+        return Ok((bytes.len() as u64, hex(&Sha256::digest(&bytes))));
+    };
+    if !folder.has(file) {
+        // Says so.
+        folder.bytes(file)?;
+    }
+    let path = root.join(file);
+    let mut reader = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
+    let (mut all, mut length) = (Sha256::new(), 0);
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut piece).map_err(Error::io("read", &path))? {
+            0 => return Ok((length, hex(&all.finalize()))),
+            n => {
+                all.update(&piece[..n]);
+                length += n as u64;
+            }
+        }
+    }
 }
 
 /// See [`ModelFolder::weights_hash`].
@@ -70,8 +94,7 @@ pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
             .all_files()?
             .into_iter()
             .filter(|file| decides(file))
-            .map(|file| Ok((hex(&Sha256::digest(folder.bytes(&file)?)), file)))
-            .map(|pair: Result<_>| pair.map(|(hash, file)| (file, hash)))
+            .map(|file| Ok((file.clone(), digest(folder, &file)?.1)))
             .collect::<Result<_>>()?,
     };
     pairs.retain(|(file, _)| decides(file));
