@@ -72,6 +72,18 @@ pub enum Error {
         /// What the JSON library said.
         reason: String,
     },
+    /// More memory would be needed than may be had.
+    #[error("about {} of memory needed, {} allowed by {from}\nhint: {hint}", megabytes(*needed_bytes), megabytes(*limit_bytes))]
+    Memory {
+        /// The least that would do.
+        needed_bytes: u64,
+        /// What may be had.
+        limit_bytes: u64,
+        /// Who says so.
+        from: &'static str,
+        /// What would fit.
+        hint: String,
+    },
     /// The caller asked to stop.
     #[error("stopped at step {step} of {of}")]
     Cancelled {
@@ -117,9 +129,14 @@ impl Error {
                 ErrorKind::Internal
             }
             Self::Model(_) => ErrorKind::Model,
+            Self::Memory { .. } => ErrorKind::Memory,
             Self::Cancelled { .. } => ErrorKind::Cancelled,
         }
     }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
 }
 
 /// The file and what is wrong with it, without naming the file twice.

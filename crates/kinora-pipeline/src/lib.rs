@@ -5,8 +5,8 @@
 //! how far it is, a [`CancelToken`] stops it, and the [`RunReport`] says what came out and how to repeat it.
 //!
 //! ```no_run
-//! use kinora_pipeline::{CancelToken, Pipeline, Request, Silent};
-//! let pipeline = Pipeline::open("toybox")?;
+//! use kinora_pipeline::{CancelToken, OpenOptions, Pipeline, Request, Silent};
+//! let pipeline = Pipeline::open("toybox", OpenOptions::default())?;
 //! let request = Request::new("a rocket flies over a city at sunset", "rocket.mp4", kinora_media::Format::Mp4);
 //! let report = pipeline.run(&request, &mut Silent, &CancelToken::new())?;
 //! println!("{}", report.clips[0].outputs[0].path.display());
@@ -18,9 +18,13 @@ mod diffuse;
 mod error;
 mod map;
 pub mod memory;
+mod memory_plan;
+mod options;
 pub mod parse;
 mod pipeline;
 mod plan;
+mod precision;
+pub mod profile;
 mod progress;
 mod render;
 mod report;
@@ -29,10 +33,13 @@ mod stopwatch;
 
 pub use description::Description;
 pub use error::{Error, ErrorKind, Result};
+pub use memory_plan::{GuidanceMode, MemoryPlan};
+pub use options::OpenOptions;
 pub use pipeline::{Parsed, Pipeline, read_recipe};
 pub use plan::{Plan, Segment, SourceClip, Task};
+pub use precision::{PrecisionChoice, ResolvedPrecision};
 pub use progress::{CancelToken, Event, Observer, Silent, Stage};
 pub use report::{
-    CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunReport, SizeRecord, Timings,
+    CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunPlan, RunReport, SizeRecord, Timings,
 };
 pub use request::{Length, PromptMode, Request, Size};

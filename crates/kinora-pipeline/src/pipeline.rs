@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kinora_kernels::Precision;
+use kinora_kernels::{Precision, trace};
 use kinora_media::{Fps, Frame};
 use kinora_models::taehv::Taehv;
 use kinora_models::wan::Transformer;
@@ -16,11 +16,14 @@ use crate::diffuse::{Settings, diffuse};
 use crate::map::{
     ClipTail, Conditioning, TextEmbedder, clip_tail, encode_frames, file_sha256, first_frame, probe_source,
 };
+use crate::memory_plan::{GuidanceMode, Loaded, MemoryPlan, Networks, check_model, packed_bytes};
+use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
 use crate::plan::{Plan, SourceClip, Task};
+use crate::precision::ResolvedPrecision;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::{Destination, Renderer};
-use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunReport, Timings};
+use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunPlan, RunReport, Timings};
 use crate::request::{PromptMode, Request};
 use crate::stopwatch::Stopwatch;
 use crate::{Error, Result, memory};
@@ -37,6 +40,8 @@ pub struct Pipeline {
     vae: Taehv,
     vocabulary: Option<Vocabulary>,
     arena: Arena,
+    precision: ResolvedPrecision,
+    max_memory_bytes: Option<u64>,
     load_ms: u64,
 }
 
@@ -64,30 +69,38 @@ struct Given {
 impl Pipeline {
     /// Loads a model by its name in the registry or by its folder, and checks its files against their hashes.
     ///
-    /// **Errors**: [`Error::Weights`] if it is not there, damaged or foreign; [`Error::UnsupportedModel`].
-    pub fn open(model: &str) -> Result<Self> {
+    /// **Errors**: [`Error::Weights`] if it is not there, damaged or foreign; [`Error::UnsupportedModel`];
+    /// [`Error::Memory`] if the weights alone are more than may be held.
+    pub fn open(model: &str, options: OpenOptions) -> Result<Self> {
         let started = Instant::now();
+        let _span = trace::span("load", 0.0);
         let folder = registry::find(model, &[])?.open()?;
-        let mut pipeline = Self::from_folder(&folder)?;
+        let mut pipeline = Self::from_folder(&folder, options)?;
         pipeline.load_ms = started.elapsed().as_millis() as u64;
         Ok(pipeline)
     }
 
     /// As [`Pipeline::open`] for a folder that is open already.
-    pub fn from_folder(folder: &ModelFolder) -> Result<Self> {
+    pub fn from_folder(folder: &ModelFolder, options: OpenOptions) -> Result<Self> {
         refuse_unknown_components(folder)?;
+        let precision = options.precision.resolve()?;
+        check_model(
+            model_bytes(folder, precision.precision)?,
+            precision.precision,
+            memory::limit(options.max_memory_bytes),
+        )?;
         // The parts are independent files; reading them side by side keeps the start under half a second.
         let (hashes, parts) = std::thread::scope(|scope| {
             let hashes = scope.spawn(|| folder.verify_hashes());
             let transformer = scope.spawn(|| {
                 let checkpoint = folder.checkpoint("transformer")?;
                 let config = folder.config("transformer")?;
-                Ok::<_, Error>(Transformer::load(&checkpoint, &config, Precision::F32)?)
+                Ok::<_, Error>(Transformer::load(&checkpoint, &config, precision.precision)?)
             });
             let vae = folder
                 .checkpoint("vae")
                 .map_err(Error::from)
-                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?, Precision::F32)?));
+                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?, precision.precision)?));
             (hashes.join(), (transformer.join(), vae))
         });
         joined(hashes)??;
@@ -108,6 +121,8 @@ impl Pipeline {
             vae,
             vocabulary,
             arena: Arena::new(),
+            precision,
+            max_memory_bytes: options.max_memory_bytes,
             load_ms: 0,
         })
     }
@@ -120,6 +135,11 @@ impl Pipeline {
     /// Sizes, lengths and defaults of the model.
     pub const fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// What the large layers compute with, and why.
+    pub const fn precision(&self) -> &ResolvedPrecision {
+        &self.precision
     }
 
     /// The first step alone: text to scene, and what the model would get.
@@ -160,13 +180,15 @@ impl Pipeline {
     pub fn run(&self, request: &Request, observer: &mut dyn Observer, cancel: &CancelToken) -> Result<RunReport> {
         let started = Instant::now();
         request.validate()?;
+        let source = request.extend.as_deref().map(probe_source).transpose()?;
+        let plan = Plan::new(request, &self.description, source)?;
+        let run_plan = self.plan_run(request, &plan)?;
+        observer.event(&Event::Planned(&run_plan));
         let mut watch = Stopwatch::new(observer);
 
         let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
         let mut notes = parsed.notes;
-        let (given, plan, cond, uncond) = watch.stage(Stage::Map, |_| {
-            let source = request.extend.as_deref().map(probe_source).transpose()?;
-            let plan = Plan::new(request, &self.description, source)?;
+        let (given, cond, uncond) = watch.stage(Stage::Map, |_| {
             let given = self.read_given(request, &plan, source, &mut notes)?;
             let (cond, cut) = self.text.embed_context(&parsed.model_prompt)?;
             if cut {
@@ -179,7 +201,7 @@ impl Pipeline {
                 true => None,
                 false => Some(self.text.embed_context(&request.negative)?.0),
             };
-            Ok((given, plan, cond, uncond))
+            Ok((given, cond, uncond))
         })?;
         notes.iter().for_each(|note| watch.observer().event(&Event::Note(note)));
 
@@ -187,6 +209,7 @@ impl Pipeline {
             schema: RunReport::SCHEMA,
             scene: serde_json::to_value(&parsed.scene).unwrap_or_default(),
             notes,
+            plan: Some(run_plan.clone()),
             clips: Vec::new(),
             cancelled: None,
             threads: kinora_kernels::threads(),
@@ -209,6 +232,7 @@ impl Pipeline {
             match self.make_clip(
                 request,
                 &plan,
+                run_plan.memory.guidance,
                 &given,
                 &mut conditioning,
                 recipe,
@@ -250,6 +274,7 @@ impl Pipeline {
         &self,
         request: &Request,
         plan: &Plan,
+        guidance_mode: GuidanceMode,
         given: &Given,
         conditioning: &mut Conditioning,
         mut recipe: Recipe,
@@ -297,6 +322,7 @@ impl Pipeline {
                 let frames = &frames[frames.len().saturating_sub(given_frames)..];
                 let prefix = watch.stage(Stage::Map, |_| encode_frames(&self.vae, &self.arena, frames, generated))?;
                 conditioning.prefix = Some(prefix);
+                self.arena.trim();
             }
             let settings = Settings {
                 grid: [segment.latent_frames, height, width],
@@ -308,6 +334,7 @@ impl Pipeline {
                 schedule: schedule.clone(),
                 sampler: plan.sampler,
                 guidance_scale: plan.guidance_scale,
+                guidance_mode,
             };
             let latents = watch.stage(Stage::Diffuse, |observer| {
                 diffuse(
@@ -333,7 +360,31 @@ impl Pipeline {
             })?;
         }
         let finished = watch.stage_quietly(Stage::Render, || renderer.finish())?;
+        self.arena.trim();
         Ok((recipe, finished.outputs))
+    }
+
+    /// How a request is going to be carried out.
+    fn plan_run(&self, request: &Request, plan: &Plan) -> Result<RunPlan> {
+        let networks = Networks {
+            transformer: self.transformer.config(),
+            vae: self.vae.config(),
+            text_tokens: self.description.text_tokens,
+            precision: self.precision.precision,
+        };
+        // Where the system does not tell, nobody has to be told either: a limit is then compared with the rest alone.
+        let loaded = Loaded {
+            bytes: memory::resident_bytes().unwrap_or(0),
+            peak_bytes: memory::peak_bytes().unwrap_or(0),
+        };
+        let limit = memory::limit(self.max_memory_bytes);
+        Ok(RunPlan {
+            precision: self.precision.name().to_owned(),
+            precision_reason: self.precision.reason.clone(),
+            kernels: kernels_name(),
+            threads: kinora_kernels::threads(),
+            memory: MemoryPlan::choose(networks, plan, &self.description, request.format, loaded, limit)?,
+        })
     }
 
     fn read_given(
@@ -395,9 +446,37 @@ impl Pipeline {
                 how: plan.length_how.clone(),
             },
             input_sha256: given.sha256.clone(),
-            kernels: kinora_kernels::Path::active().map_or_else(|_| "unknown".to_owned(), |path| path.to_string()),
+            kernels: kernels_name(),
+            precision: self.precision.name().to_owned(),
         }
     }
+}
+
+fn kernels_name() -> String {
+    kinora_kernels::Path::active().map_or_else(|_| "unknown".to_owned(), |path| path.to_string())
+}
+
+/// What a model will take once its weights are packed.
+fn model_bytes(folder: &ModelFolder, precision: Precision) -> Result<u64> {
+    // Convolutions have no bytes of their own: int8 stands for 16 bits there.
+    let of_convolutions = match precision {
+        Precision::Int8 => Precision::Bf16,
+        other => other,
+    };
+    let transformer = packed_bytes(&folder.checkpoint("transformer")?, "blocks.", precision, "");
+    let vae = packed_bytes(&folder.checkpoint("vae")?, "", of_convolutions, "");
+    let text = packed_bytes(
+        &folder.checkpoint("text_encoder")?,
+        "",
+        Precision::F32,
+        "embeddings.word_embeddings.weight",
+    );
+    // Files inside the program stay in memory once they were read; mapped ones give way when memory is short.
+    let embedded = match folder.path() {
+        None => folder.size_bytes()?,
+        Some(_) => 0,
+    };
+    Ok(transformer + vae + text + embedded)
 }
 
 /// What is written into the file beside its frames.

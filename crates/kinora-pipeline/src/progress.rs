@@ -7,6 +7,8 @@ use std::time::Duration;
 use kinora_media::Frame;
 use serde::{Deserialize, Serialize};
 
+use crate::report::RunPlan;
+
 /// The four steps from a prompt to a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +42,8 @@ impl Stage {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// How the run is going to be carried out. Comes first, before anything is computed.
+    Planned(&'a RunPlan),
     /// A clip begins: `variant` of `variants`, counted from 0.
     ClipStarted {
         /// Which clip.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory_plan::MemoryPlan;
 use crate::request::Size;
 
 /// Everything that decides the bytes of a clip. It is stored in the file itself, so it holds nothing that changes from
@@ -45,6 +46,14 @@ pub struct Recipe {
     pub input_sha256: Option<String>,
     /// The instruction set that computed it; another one may round differently.
     pub kernels: String,
+    /// What the large layers were computed with: `f32`, `bf16`, `int8`. Clips from before there was a choice do not say
+    /// it, and were made in f32.
+    #[serde(default = "f32_name")]
+    pub precision: String,
+}
+
+fn f32_name() -> String {
+    "f32".to_owned()
 }
 
 /// Which weights.
@@ -144,6 +153,21 @@ pub struct CancelRecord {
     pub of: usize,
 }
 
+/// How a run is going to be carried out; known before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// What the large layers compute with.
+    pub precision: String,
+    /// Why.
+    pub precision_reason: String,
+    /// The instruction set.
+    pub kernels: String,
+    /// Threads that compute.
+    pub threads: usize,
+    /// How guidance runs, and the memory that is expected.
+    pub memory: MemoryPlan,
+}
+
 /// How a whole run went; `--json` prints this.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunReport {
@@ -153,6 +177,9 @@ pub struct RunReport {
     pub scene: serde_json::Value,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// How it was carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<RunPlan>,
     /// One entry a variant.
     pub clips: Vec<ClipReport>,
     /// Where the run was stopped, if it was.
@@ -168,4 +195,23 @@ pub struct RunReport {
 impl RunReport {
     /// The version of the record that this code writes.
     pub const SCHEMA: u32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_from_before_there_was_a_choice_of_precision_is_f32() {
+        let old = r#"{"kinora":"0.1.0","task":"text-to-video","prompt":"a cat","model_prompt":"a cat","negative":"",
+            "model":{"name":"toybox","version":"1","weights_hash":"0"},"seed":7,"noise":"philox4x32-10 box-muller",
+            "sampler":"euler","schedule":"rectified-flow","shift":3.0,"steps":28,"guidance_scale":5.0,
+            "size":{"generated":{"width_px":512,"height_px":288},"written":{"width_px":512,"height_px":288},"how":""},
+            "length":{"new_frames":33,"generated_frames":33,"segments":1,"written_frames":33,"fps":"12","how":""},
+            "kernels":"avx512"}"#;
+        let recipe: Recipe = serde_json::from_str(old).unwrap();
+        assert_eq!(recipe.precision, "f32");
+        let again: Recipe = serde_json::from_str(&serde_json::to_string(&recipe).unwrap()).unwrap();
+        assert_eq!(again, recipe);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kinora_kernels::trace;
+
 use crate::Result;
 use crate::progress::{Event, Observer, Stage};
 use crate::report::Timings;
@@ -41,7 +43,9 @@ impl<'a> Stopwatch<'a> {
         }
         self.current = stage;
         let started = Instant::now();
+        let span = trace::span(stage.name(), 0.0);
         let result = work(self.observer)?;
+        drop(span);
         let took = started.elapsed();
         self.spent[stage as usize] += took;
         if !has_own_units {
@@ -54,6 +58,7 @@ impl<'a> Stopwatch<'a> {
     /// Runs `work` as a part of `stage` that nobody needs to hear of.
     pub(crate) fn stage_quietly<T>(&mut self, stage: Stage, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
+        let _span = trace::span(stage.name(), 0.0);
         let result = work();
         self.spent[stage as usize] += started.elapsed();
         result

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use kinora_pipeline::{Length, PromptMode, Recipe, Request};
+use kinora_pipeline::{Length, OpenOptions, PrecisionChoice, PromptMode, Recipe, Request};
 
 use crate::args::DEFAULT_MODEL;
 
@@ -58,7 +58,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
 }
 
 /// The command for the clips of `request` from `seed` on.
-pub fn of_request(request: &Request, model: &str, seed: u64, variants: u32) -> String {
+pub fn of_request(request: &Request, model: &str, options: OpenOptions, seed: u64, variants: u32) -> String {
     let (frames, seconds) = match request.length {
         Length::Default => (None, None),
         Length::Frames(frames) => (Some(frames), None),
@@ -83,12 +83,24 @@ pub fn of_request(request: &Request, model: &str, seed: u64, variants: u32) -> S
         .value("--steps", request.steps)
         .value("--guidance", request.guidance_scale)
         .value("--sampler", request.sampler.map(|sampler| sampler.name()))
+        .value(
+            "--precision",
+            Some(options.precision)
+                .filter(|&choice| choice != PrecisionChoice::Auto)
+                .map(PrecisionChoice::name),
+        )
+        .value("--max-memory", options.max_memory_bytes.map(memory_size))
         .value("--seed", Some(seed))
         .value("--variants", Some(variants).filter(|&variants| variants != 1))
         .flag("--poster", request.poster)
         .flag("--sheet", request.sheet)
         .flag("--overwrite", request.overwrite)
         .end(&request.prompt)
+}
+
+/// Bytes as `--max-memory` reads them, exactly.
+fn memory_size(bytes: u64) -> String {
+    format!("{}MB", bytes as f64 / 1e6)
 }
 
 /// The command for a recipe; `FILE` stands for the picture or clip that it started from.
@@ -114,6 +126,7 @@ pub fn of_recipe(recipe: &Recipe) -> String {
         .value("--steps", Some(recipe.steps))
         .value("--guidance", Some(recipe.guidance_scale))
         .value("--sampler", Some(&recipe.sampler))
+        .value("--precision", Some(&recipe.precision))
         .value("--seed", Some(recipe.seed))
         .end(&recipe.prompt)
 }
@@ -121,6 +134,7 @@ pub fn of_recipe(recipe: &Recipe) -> String {
 #[cfg(test)]
 mod tests {
     use kinora_media::Format;
+    use kinora_pipeline::memory::MemorySize;
 
     use super::*;
 
@@ -139,11 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn amounts_of_memory_are_read_again_as_they_were() {
+        for text in ["2GB", "1500MB", "1.5GiB", "129MiB", "0.7TiB"] {
+            let bytes = text.parse::<MemorySize>().unwrap().bytes;
+            assert_eq!(memory_size(bytes).parse::<MemorySize>().unwrap().bytes, bytes, "{text}");
+        }
+    }
+
+    #[test]
     fn only_what_was_asked_for_is_repeated() {
         let mut request = Request::new("a red car", "car.mp4", Format::Mp4);
         request.overwrite = false;
         assert_eq!(
-            of_request(&request, "toybox", 7, 1),
+            of_request(&request, "toybox", OpenOptions::default(), 7, 1),
             "kinora generate 'a red car' -o car.mp4 --seed 7"
         );
         request.length = Length::Seconds(2.5);
@@ -151,9 +173,14 @@ mod tests {
         request.format = Format::PngFrames;
         request.output = "car".into();
         request.prompt = "-5 cats".into();
+        let options = OpenOptions {
+            precision: PrecisionChoice::Bf16,
+            max_memory_bytes: Some(1_500_000_000),
+        };
         assert_eq!(
-            of_request(&request, "/m/wan 2", 7, 3),
-            "kinora generate -o car --format png-frames --seconds 2.5 --model '/m/wan 2' --guidance 4.5 --seed 7 --variants 3 -- '-5 cats'"
+            of_request(&request, "/m/wan 2", options, 7, 3),
+            "kinora generate -o car --format png-frames --seconds 2.5 --model '/m/wan 2' --guidance 4.5 --precision bf16 \
+             --max-memory 1500MB --seed 7 --variants 3 -- '-5 cats'"
         );
     }
 }

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use kinora_media::{Format, Fps};
-use kinora_pipeline::{Error, Request, Size};
+use kinora_pipeline::memory::MemorySize;
+use kinora_pipeline::{Error, PrecisionChoice, Request, Size};
 use kinora_sampling::Sampler;
 
 /// Most frames that may be asked for: the longest clip at the highest rate.
@@ -98,13 +99,27 @@ pub fn fps(text: &str) -> Result<Fps, String> {
     }
 }
 
-/// `--size`.
-pub fn size(text: &str) -> Result<Size, String> {
-    // The library names field and value, and so does the sentence that this becomes a part of.
+/// A value of the pipeline: it names field and value in its errors, and so does the sentence that this becomes a part of.
+fn by_pipeline<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error| match error {
         Error::Invalid { reason, hint, .. } => format!("{reason}\nhint: {hint}"),
         other => other.to_string(),
     })
+}
+
+/// `--size`.
+pub fn size(text: &str) -> Result<Size, String> {
+    by_pipeline(text)
+}
+
+/// `--precision`.
+pub fn precision(text: &str) -> Result<PrecisionChoice, String> {
+    by_pipeline(text)
+}
+
+/// `--max-memory`, in bytes.
+pub fn memory(text: &str) -> Result<u64, String> {
+    by_pipeline::<MemorySize>(text).map(|size| size.bytes)
 }
 
 /// `--format`.

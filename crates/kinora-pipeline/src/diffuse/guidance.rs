@@ -1,11 +1,12 @@
-//! The model under classifier-free guidance: both predictions at once if memory allows, else one after the other.
+//! The model under classifier-free guidance: both predictions at once, or one after the other to save memory.
 
 use kinora_models::wan::{Context, Timesteps, Transformer};
 use kinora_sampling::{Guidance, guide};
 use kinora_tensor::Tensor;
 
+use crate::Result;
 use crate::map::Conditioning;
-use crate::{Result, memory};
+use crate::memory_plan::GuidanceMode;
 
 /// Text prepared for one of the three ways to call the model.
 enum Text {
@@ -30,11 +31,11 @@ impl<'a> Guided<'a> {
         transformer: &'a Transformer,
         conditioning: &Conditioning,
         guidance: Guidance,
-        latents: &Tensor,
+        mode: GuidanceMode,
     ) -> Result<Self> {
         let text = match &conditioning.uncond {
             None => Text::Single(transformer.embed_context(&conditioning.cond)?),
-            Some(uncond) if batch_fits(transformer, latents)? => {
+            Some(uncond) if mode == GuidanceMode::Batched => {
                 Text::Batched(transformer.embed_context(&concat_batch(&conditioning.cond, uncond)?)?)
             }
             Some(uncond) => Text::Sequential {
@@ -72,21 +73,6 @@ impl<'a> Guided<'a> {
     }
 }
 
-/// Whether a batch of two leaves at least half of the free memory alone. Both ways give the same numbers.
-fn batch_fits(transformer: &Transformer, latents: &Tensor) -> Result<bool> {
-    let tokens: usize = transformer.token_grid(latents)?.iter().product();
-    let needed = activation_bytes(transformer.config().width(), transformer.config().ffn_dim, 2 * tokens);
-    Ok(memory::available_bytes().is_none_or(|free| needed <= free / 2))
-}
-
-/// Most activations alive at once inside a block: tokens, normed, q, k, v, attended, or the inner feed-forward width.
-const fn activation_bytes(width: usize, ffn_dim: usize, tokens: usize) -> u64 {
-    let attention = 6 * width;
-    let ffn = 3 * width + ffn_dim;
-    let widest = if attention > ffn { attention } else { ffn };
-    (tokens * widest * size_of::<f32>()) as u64
-}
-
 fn concat_batch(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut dims = a.dims().to_vec();
     dims[0] += b.dims()[0];
@@ -117,11 +103,5 @@ mod tests {
         assert_eq!((both.dims(), both.as_slice()), (&[2, 2][..], &[1.0, 2.0, 3.0, 4.0][..]));
         let (first, second) = split_batch(&both, &a).unwrap();
         assert_eq!((first.as_slice(), second.as_slice()), (a.as_slice(), b.as_slice()));
-    }
-
-    #[test]
-    fn the_wider_half_of_a_block_decides() {
-        assert_eq!(activation_bytes(512, 2048, 10), 10 * (3 * 512 + 2048) * 4);
-        assert_eq!(activation_bytes(512, 512, 10), 10 * 6 * 512 * 4);
     }
 }

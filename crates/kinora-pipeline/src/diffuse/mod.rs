@@ -3,12 +3,14 @@
 mod guidance;
 mod preview;
 
+use kinora_kernels::trace;
 use kinora_models::taehv::Taehv;
 use kinora_models::wan::{Timesteps, Transformer};
 use kinora_sampling::{Clean, Guidance, Sampler, SamplerRun, Schedule, Stream, noise_in};
 use kinora_tensor::{Arena, Tensor};
 
 use crate::map::Conditioning;
+use crate::memory_plan::GuidanceMode;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::{Error, Result};
 
@@ -24,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) schedule: Schedule,
     pub(crate) sampler: Sampler,
     pub(crate) guidance_scale: f32,
+    pub(crate) guidance_mode: GuidanceMode,
 }
 
 /// Runs the denoising loop.
@@ -50,7 +53,7 @@ pub(crate) fn diffuse(
         transformer,
         conditioning,
         Guidance::new(settings.guidance_scale)?,
-        &noise,
+        settings.guidance_mode,
     )?;
     let mut run = SamplerRun::new(settings.sampler, &settings.schedule, noise)?;
     if let Some(prefix) = &conditioning.prefix {
@@ -69,6 +72,7 @@ pub(crate) fn diffuse(
                 of: steps,
             });
         }
+        let step = trace::span("step", 0.0);
         let timesteps = token_timesteps(transformer, eval.latents, eval.timestep.0, eval.clean_frames)?;
         let velocity = model.velocity(eval.latents, &timesteps)?;
         if observer.wants_preview() {
@@ -77,6 +81,7 @@ pub(crate) fn diffuse(
         }
         let before = run.steps_done();
         run.provide(velocity)?;
+        drop(step);
         if run.steps_done() > before {
             observer.event(&Event::Progress {
                 stage: Stage::Diffuse,
@@ -103,3 +108,9 @@ fn token_timesteps(
     let is_clean: Vec<bool> = (0..frames * rows * columns).map(|token| token < clean_tokens).collect();
     Ok(Timesteps::with_clean(timestep, &is_clean))
 }
+
+#[cfg(test)]
+pub(crate) use tests::one_step;
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 mod source;
 mod text;
 
+use kinora_kernels::trace;
 use kinora_media::{Fit, Frame, fit};
 use kinora_models::taehv::Taehv;
 use kinora_tensor::{Arena, Tensor};
@@ -29,6 +30,7 @@ pub(crate) struct Conditioning {
 ///
 /// **Shapes**: frames of `size` → `[1, C, P, h, w]`, normalised.
 pub(crate) fn encode_frames(vae: &Taehv, arena: &Arena, frames: &[Frame], size: Size) -> Result<Tensor> {
+    let _span = trace::span("encode", 0.0);
     let mut encoder = vae.encoder();
     let mut latents = Vec::new();
     for frame in frames {

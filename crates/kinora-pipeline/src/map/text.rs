@@ -1,5 +1,6 @@
 //! Text to context tokens, and to sentence vectors for the parser.
 
+use kinora_kernels::trace;
 use kinora_models::minilm::{MiniLm, Tokenizer};
 use kinora_tensor::{Arena, Tensor};
 use kinora_weights::{Checkpoint, ModelFolder};
@@ -30,6 +31,7 @@ impl TextEmbedder {
     ///
     /// **Shapes**: → `[1, S, T]` with S = the model's text length, zero where padded.
     pub(crate) fn embed_context(&self, text: &str) -> Result<(Tensor, bool)> {
+        let _span = trace::span("embed text", 0.0);
         let tokens = self.tokenizer.encode(&[text], Some(self.columns))?;
         let cut = tokens.truncated.contains(&true);
         Ok((self.encoder.forward(&tokens, &self.arena)?, cut))

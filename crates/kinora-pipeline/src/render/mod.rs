@@ -9,6 +9,7 @@ mod output;
 use std::collections::VecDeque;
 use std::path::Path;
 
+use kinora_kernels::trace;
 use kinora_media::{ClipReader, Fit, Fps, Frame, Interpolator, Limits, fit};
 use kinora_models::taehv::Taehv;
 use kinora_tensor::Tensor;
@@ -108,10 +109,12 @@ impl Renderer {
                 return Err(Error::Cancelled { step: done, of });
             }
             let mut frames = Vec::new();
+            let span = trace::span("decode", 0.0);
             decoder.push(latents, index, &mut |frame| {
                 frames.push(frame);
                 Ok(())
             })?;
+            drop(span);
             for tensor in frames {
                 let frame = tensor_to_frame(&tensor)?;
                 if done >= given_frames {
@@ -147,7 +150,10 @@ impl Renderer {
             return Ok(());
         }
         self.wanted -= 1;
-        for frame in self.interpolator.push(frame).map_err(Error::Media)? {
+        let span = trace::span("interpolate", 0.0);
+        let frames = self.interpolator.push(frame).map_err(Error::Media)?;
+        drop(span);
+        for frame in frames {
             self.write(&frame)?;
         }
         Ok(())
@@ -158,7 +164,9 @@ impl Renderer {
         if (frame.width_px, frame.height_px) == (width_px, height_px) {
             return self.writers.push(frame);
         }
+        let span = trace::span("scale", 0.0);
         let scaled = fit(frame, width_px, height_px, Fit::Cover).map_err(Error::Media)?;
+        drop(span);
         self.writers.push(&scaled)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kinora_kernels::trace;
 use kinora_media::{ClipWriter, ContactSheet, Format, Frame, PosterPicker, Quality, WriteOptions, write_image};
 
 use crate::plan::Plan;
@@ -65,10 +66,12 @@ impl Writers {
     }
 
     pub(super) fn push(&mut self, frame: &Frame) -> Result<()> {
+        let span = trace::span("write frame", 0.0);
         self.clip.push(frame).map_err(|source| Error::Output {
             path: self.path.clone(),
             source,
         })?;
+        drop(span);
         if let Some(poster) = &mut self.poster {
             poster.push(frame);
         }
@@ -80,10 +83,12 @@ impl Writers {
 
     pub(super) fn finish(self) -> Result<Finished> {
         let path = self.path;
+        let span = trace::span("finish file", 0.0);
         let written = self.clip.finish().map_err(|source| Error::Output {
             path: path.clone(),
             source,
         })?;
+        drop(span);
         let mut outputs = vec![OutputRecord {
             path: written.path,
             role: "clip".to_owned(),

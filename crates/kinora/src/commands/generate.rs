@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinora_media::Fps;
-use kinora_pipeline::{CancelRecord, CancelToken, ClipReport, Error, Length, Pipeline, Request, RunReport};
+use kinora_pipeline::{
+    CancelRecord, CancelToken, ClipReport, Error, Length, OpenOptions, Pipeline, Request, RunReport,
+};
 
+use super::profile::Profile;
 use crate::args::Generate;
 use crate::interrupt::{self, Talk};
 use crate::output_name::{self, Wish};
@@ -26,14 +29,21 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
     let cancel = CancelToken::new();
     let (style, talk) = style(args);
     interrupt::install(&cancel, talk, output_name::folder(&request.output))?;
+    let options = OpenOptions {
+        precision: args.precision,
+        max_memory_bytes: args.max_memory,
+    };
 
-    let pipeline = Pipeline::open(model)?;
+    let profile = args.profile.as_deref().map(Profile::start).transpose()?;
+    let pipeline = Pipeline::open(model, options)?;
     let mut reporter = Reporter::new(style, &cancel);
     let result = pipeline.run(&request, &mut reporter, &cancel);
     reporter.finish();
     let report = result?;
+    let times = profile.map(Profile::finish).transpose()?;
 
     if !args.quiet {
+        say_plain(&times.unwrap_or_default());
         say_plain(&report.clips.iter().map(clip_line).collect::<String>());
     }
     if args.json {
@@ -43,7 +53,7 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
         return Ok(());
     };
     if !args.quiet {
-        say_plain(&stopped_lines(&request, model, &report, stopped));
+        say_plain(&stopped_lines(&request, model, options, &report, stopped));
     }
     Err(Stopped.into())
 }
@@ -92,6 +102,7 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
     request.validate()?;
     check_seeds(&request)?;
     check_outputs(&request)?;
+    check_profile(args)?;
     Ok(request)
 }
 
@@ -107,6 +118,14 @@ fn check_seeds(request: &Request) -> Result<(), Usage> {
             "the seeds of the variants go beyond the largest number",
             "a smaller --seed",
         )),
+    }
+}
+
+/// `--profile` must be able to write too; nobody waits an hour to hear that it is not.
+fn check_profile(args: &Generate) -> Result<(), Error> {
+    match args.profile.as_ref().filter(|path| path.exists() && !args.overwrite) {
+        Some(path) => Err(Error::OutputExists { path: path.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -159,7 +178,13 @@ fn playing_time(frames: usize, fps: &str) -> String {
 }
 
 /// What was kept, what was not, and how to make the rest.
-fn stopped_lines(request: &Request, model: &str, report: &RunReport, stopped: &CancelRecord) -> String {
+fn stopped_lines(
+    request: &Request,
+    model: &str,
+    options: OpenOptions,
+    report: &RunReport,
+    stopped: &CancelRecord,
+) -> String {
     let at = format!(
         "stopped in {} at {} of {}",
         stopped.stage.name(),
@@ -182,7 +207,7 @@ fn stopped_lines(request: &Request, model: &str, report: &RunReport, stopped: &C
         ),
     };
     let rest = rest_of(request, stopped);
-    let command = repeat::of_request(&rest, model, stopped.seed, missing);
+    let command = repeat::of_request(&rest, model, options, stopped.seed, missing);
     format!("{at}: {kept}{not_made}\nhint: to make it: {command}\n")
 }
 
@@ -215,6 +240,7 @@ mod tests {
             schema: 1,
             scene: serde_json::Value::Null,
             notes: Vec::new(),
+            plan: None,
             clips: Vec::new(),
             cancelled: None,
             threads: 1,
@@ -227,7 +253,7 @@ mod tests {
             step: 3,
             of: 30,
         };
-        stopped_lines(&request, "toybox", &report, &record)
+        stopped_lines(&request, "toybox", OpenOptions::default(), &report, &record)
     }
 
     #[test]

@@ -61,7 +61,10 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
         ("length", length_line(recipe)),
         (
             "made by",
-            format!("Kinora {}, kernels {}", recipe.kinora, recipe.kernels),
+            format!(
+                "Kinora {}, kernels {}, {}",
+                recipe.kinora, recipe.kernels, recipe.precision
+            ),
         ),
     ]);
     let command = repeat::of_recipe(recipe);

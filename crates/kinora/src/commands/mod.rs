@@ -4,6 +4,7 @@ mod generate;
 mod inspect;
 mod models;
 mod parse;
+mod profile;
 mod shell;
 mod table;
 

@@ -1,6 +1,6 @@
 //! `kinora parse`: what is understood of a prompt, without making anything.
 
-use kinora_pipeline::Pipeline;
+use kinora_pipeline::{OpenOptions, Pipeline};
 use serde_json::json;
 
 use super::{generate, table};
@@ -10,7 +10,7 @@ use crate::{prompt, stdout};
 /// Prints the scene, what the model gets, and what it will not know.
 pub fn run(args: &Parse) -> anyhow::Result<()> {
     let prompt = prompt::read(&args.prompt)?;
-    let pipeline = Pipeline::open(generate::model_name(&args.model)?)?;
+    let pipeline = Pipeline::open(generate::model_name(&args.model)?, OpenOptions::default())?;
     let parsed = pipeline.parse(&prompt, args.mode.into())?;
     if args.json {
         return stdout::write_json(&json!({

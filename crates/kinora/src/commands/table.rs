@@ -2,6 +2,18 @@
 
 /// Rows as lines with aligned columns; the first row is the heading.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    aligned(rows, |_, cell, width| format!("{cell:<width$}"))
+}
+
+/// As [`columns`], with all columns but the first aligned at their end, as numbers are.
+pub fn numbers<const N: usize>(rows: &[[String; N]]) -> String {
+    aligned(rows, |column, cell, width| match column {
+        0 => format!("{cell:<width$}"),
+        _ => format!("{cell:>width$}"),
+    })
+}
+
+fn aligned<const N: usize>(rows: &[[String; N]], pad: impl Fn(usize, &str, usize) -> String) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -9,7 +21,8 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
         }
     }
     let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| pad(column, cell, width));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinora_pipeline::{Event, Stage};
+use kinora_pipeline::{Event, RunPlan, Stage};
 
 use super::time_left::TimeLeft;
 use crate::units;
@@ -31,6 +31,7 @@ impl Meter {
     /// Takes in an event. Gives back the line that it leaves for good, if any.
     pub fn event(&mut self, event: &Event<'_>, now: Duration) -> Option<String> {
         match *event {
+            Event::Planned(plan) => Some(plan_line(plan)),
             Event::ClipStarted {
                 variant,
                 variants,
@@ -100,5 +101,66 @@ impl Meter {
         let peak = peak_bytes.map(|peak| format!(", peak memory {}", units::bytes(peak)));
         let (left, peak) = (left.unwrap_or_default(), peak.unwrap_or_default());
         format!("{unit} {} of {}{}{left}{peak}", current.done, current.of, self.part())
+    }
+}
+
+/// `plan    int8 (auto: ...), guidance batched, about 512 MB of 2.0 GB at most (--max-memory), 2 threads, avx512 kernels`.
+fn plan_line(plan: &RunPlan) -> String {
+    let memory = &plan.memory;
+    let expected = units::bytes(memory.peak_bytes);
+    let expected = match memory.limit {
+        Some(limit) => format!("{expected} of {} ({})", units::bytes(limit.bytes), limit.from.name()),
+        None => expected,
+    };
+    let threads = match plan.threads {
+        1 => "1 thread".to_owned(),
+        count => format!("{count} threads"),
+    };
+    format!(
+        "plan    {} ({}), guidance {}, peak memory about {expected}, {threads}, {} kernels",
+        plan.precision,
+        plan.precision_reason,
+        memory.guidance.name(),
+        plan.kernels
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use kinora_pipeline::memory::{LimitSource, MemoryLimit};
+    use kinora_pipeline::{GuidanceMode, MemoryPlan};
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_one_line_before_everything_else() {
+        let mut plan = RunPlan {
+            precision: "int8".into(),
+            precision_reason: "asked for".into(),
+            kernels: "avx512".into(),
+            threads: 2,
+            memory: MemoryPlan {
+                guidance: GuidanceMode::Sequential,
+                loaded_bytes: 300_000_000,
+                map_bytes: 0,
+                diffuse_bytes: 50_000_000,
+                render_bytes: 100_000_000,
+                peak_bytes: 412_000_000,
+                limit: Some(MemoryLimit {
+                    bytes: 2_000_000_000,
+                    from: LimitSource::Request,
+                }),
+            },
+        };
+        assert_eq!(
+            Meter::default().event(&Event::Planned(&plan), Duration::ZERO).unwrap(),
+            "plan    int8 (asked for), guidance sequential, peak memory about 412 MB of 2.0 GB (--max-memory), 2 threads, \
+             avx512 kernels"
+        );
+        (plan.memory.limit, plan.threads) = (None, 1);
+        assert_eq!(
+            plan_line(&plan),
+            "plan    int8 (asked for), guidance sequential, peak memory about 412 MB, 1 thread, avx512 kernels"
+        );
     }
 }

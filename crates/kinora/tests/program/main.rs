@@ -9,5 +9,6 @@ mod generation;
 mod help;
 mod prompts;
 mod snapshot;
+mod speed;
 mod stopping;
 mod support;

@@ -1,0 +1,124 @@
+//! The loop on the embedded model: its memory, and that both ways of guidance agree.
+
+use kinora_kernels::Precision;
+use kinora_weights::ModelFolder;
+
+use super::*;
+use crate::progress::Silent;
+
+/// Notes how often the arena has asked the system for memory, after each step.
+struct Allocations<'a>(&'a Arena, Vec<usize>);
+
+impl Observer for Allocations<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Progress { .. } = event {
+            self.1.push(self.0.stats().allocations);
+        }
+    }
+}
+
+struct Model {
+    transformer: Transformer,
+    vae: Taehv,
+}
+
+impl Model {
+    fn load(precision: Precision) -> Self {
+        let folder = ModelFolder::embedded_toybox().unwrap();
+        let part = |name| (folder.checkpoint(name).unwrap(), folder.config(name).unwrap());
+        let ((transformer, transformer_config), (vae, vae_config)) = (part("transformer"), part("vae"));
+        Self {
+            transformer: Transformer::load(&transformer, &transformer_config, precision).unwrap(),
+            vae: Taehv::load(&vae, &vae_config, precision).unwrap(),
+        }
+    }
+
+    /// Latents, and the arena's allocations after each step.
+    fn run(&self, sampler: Sampler, mode: GuidanceMode, steps: usize) -> (Vec<f32>, Vec<usize>) {
+        let arena = Arena::new();
+        let mut observer = Allocations(&arena, Vec::new());
+        let run = (sampler, mode, steps);
+        let latents = run_in(
+            &arena,
+            (&self.transformer, &self.vae),
+            [2, 4, 6],
+            16,
+            run,
+            &mut observer,
+        );
+        (latents.as_slice().to_vec(), observer.1)
+    }
+}
+
+/// One step with 64 text tokens, everything in `arena`.
+pub(crate) fn one_step(transformer: &Transformer, vae: &Taehv, arena: &Arena, grid: [usize; 3], mode: GuidanceMode) {
+    let run = (Sampler::Euler, mode, 1);
+    drop(run_in(arena, (transformer, vae), grid, 64, run, &mut Silent));
+}
+
+fn run_in(
+    arena: &Arena,
+    (transformer, vae): (&Transformer, &Taehv),
+    grid: [usize; 3],
+    text_tokens: usize,
+    (sampler, guidance_mode, steps): (Sampler, GuidanceMode, usize),
+    observer: &mut dyn Observer,
+) -> Tensor {
+    let stream = Stream { variant: 0, part: 0 };
+    let text = |seed| noise_in(arena, seed, stream, [1, text_tokens, 384]).unwrap();
+    let conditioning = Conditioning {
+        cond: text(1),
+        uncond: (guidance_mode != GuidanceMode::Off).then(|| text(2)),
+        prefix: None,
+    };
+    let settings = Settings {
+        grid,
+        seed: 3,
+        stream,
+        schedule: Schedule::rectified_flow(steps, 3.0).unwrap(),
+        sampler,
+        guidance_scale: if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 },
+        guidance_mode,
+    };
+    let cancel = CancelToken::new();
+    diffuse(transformer, vae, arena, &conditioning, &settings, observer, &cancel).unwrap()
+}
+
+#[test]
+fn a_step_after_the_first_asks_the_system_for_no_memory() {
+    for precision in [Precision::F32, Precision::Int8] {
+        let model = Model::load(precision);
+        for mode in [GuidanceMode::Off, GuidanceMode::Batched, GuidanceMode::Sequential] {
+            let (_, allocations) = model.run(Sampler::Euler, mode, 4);
+            assert_eq!(allocations.len(), 4);
+            let after_first = allocations.iter().all(|&count| count == allocations[0]);
+            assert!(after_first, "{precision:?}, {mode:?}: {allocations:?}");
+        }
+    }
+}
+
+#[test]
+fn samplers_that_remember_steps_settle_too() {
+    let model = Model::load(Precision::F32);
+    for sampler in Sampler::ALL {
+        let (_, allocations) = model.run(sampler, GuidanceMode::Sequential, 6);
+        assert!(
+            allocations[3..].iter().all(|&count| count == allocations[3]),
+            "{sampler:?}: {allocations:?}"
+        );
+    }
+}
+
+#[test]
+fn guidance_gives_the_same_numbers_either_way() {
+    for precision in [Precision::F32, Precision::Int8] {
+        let model = Model::load(precision);
+        let (batched, _) = model.run(Sampler::Euler, GuidanceMode::Batched, 2);
+        let (sequential, _) = model.run(Sampler::Euler, GuidanceMode::Sequential, 2);
+        assert!(batched == sequential, "{precision:?}");
+        assert!(
+            batched != model.run(Sampler::Euler, GuidanceMode::Off, 2).0,
+            "guidance does something"
+        );
+    }
+}
