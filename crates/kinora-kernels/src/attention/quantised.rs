@@ -23,16 +23,12 @@ pub(super) const MAX_WIDTH: usize = 1 << 15;
 const QUERIES: usize = 4 * TILE_ROWS;
 /// Keys of a block.
 const KEYS: usize = 4 * PANEL;
-/// What weights and values are multiplied as.
-const MIX: Kind = Kind::Int16;
 /// Keys in a word of values.
-const GROUP: usize = MIX.group();
+const GROUP: usize = Kind::Int8.group();
 /// A quantised weight of 1.
-const ONE: f32 = 8191.0;
+const ONE: f32 = 255.0;
 /// The largest quantised value: ONE * VALUE_STEPS * KEYS is below 2^31.
-const VALUE_STEPS: f32 = 2047.0;
-/// A quantised weight.
-type Weight = u16;
+const VALUE_STEPS: f32 = 127.0;
 
 /// Where the parts of a packed head lie, in words.
 #[derive(Clone, Copy)]
@@ -106,6 +102,7 @@ pub(super) fn attention(
         ..
     } = extents;
     let layout = Layout::of(extents);
+    let queries_packed = quantise_queries(path, extents, q)?;
     // A whole number of cache lines, so that every head starts on one.
     let head_words = layout.words().next_multiple_of(LANES);
     let mut packed = k.uninit_like([batch * heads, head_words])?;
@@ -127,10 +124,40 @@ pub(super) fn attention(
             layout,
             visible,
             head: layout.split(packed),
+            queries: queries_packed.as_slice(),
         }
-        .run(q.as_slice(), out);
+        .run(out);
     });
     Ok(())
+}
+
+/// All queries as bytes: for each token its N heads of `depth` words, then what one step of each is worth in scores.
+/// One pass over the tokens as they lie; the work items, which go head by head, would miss the cache at each.
+fn quantise_queries(path: Path, extents: Extents, q: &Tensor) -> Result<Tensor> {
+    let Extents { heads, width, .. } = extents;
+    let depth = Kind::Int8.words(width);
+    // Scores are kept as exponents of two.
+    let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
+    let tokens = extents.batch * extents.queries;
+    let stride = query_stride(extents);
+    let mut packed = q.uninit_like([tokens, stride])?;
+    threads::for_chunks(packed.as_mut_slice(), QUERIES * stride, |block, packed| {
+        let rows = q.as_slice()[block * QUERIES * heads * width..].chunks_exact(heads * width);
+        for (token, row) in packed.chunks_exact_mut(stride).zip(rows) {
+            let (words, steps) = token.split_at_mut(heads * depth);
+            let words: &mut [u32] = bytemuck::cast_slice_mut(words);
+            let parts = row.chunks_exact(width).zip(words.chunks_exact_mut(depth));
+            for ((head, words), step) in parts.zip(steps) {
+                *step = scale * convert::to_words(path, Kind::Int8, head, words);
+            }
+        }
+    });
+    Ok(packed)
+}
+
+/// Words from token to token of the packed queries: whole cache lines.
+const fn query_stride(extents: Extents) -> usize {
+    (extents.heads * (Kind::Int8.words(extents.width) + 1)).next_multiple_of(LANES)
 }
 
 /// The keys and values of one head.
@@ -228,25 +255,29 @@ struct Item<'a> {
     layout: Layout,
     visible: Visible<'a>,
     head: Head<'a>,
+    /// Of all heads, see [`quantise_queries`].
+    queries: &'a [f32],
 }
 
 impl Item<'_> {
-    fn run(&self, q: &[f32], mut out: TileMut) {
+    fn run(&self, mut out: TileMut) {
         let Layout { depth, columns, .. } = self.layout;
-        let (rows, width) = (out.rows.clone(), self.extents.width);
-        let words = QUERIES * (columns + 3 + depth) + TILE_ROWS * (KEYS + columns + KEYS / GROUP);
+        let Extents { heads, width, .. } = self.extents;
+        let (rows, head) = (out.rows.clone(), out.columns.start / width);
+        let stride = query_stride(self.extents);
+        let words = QUERIES * (columns + 3) + TILE_ROWS * (KEYS + columns + KEYS / GROUP);
         threads::with_scratch(words, |scratch| {
             let (mixed, rest) = scratch.split_at_mut(QUERIES * columns);
-            let (queries, rest) = rest.split_at_mut(QUERIES * depth);
             let (tile, rest) = rest.split_at_mut(TILE_ROWS * (KEYS + columns + KEYS / GROUP));
             let (max, rest) = rest.split_at_mut(QUERIES);
             let (sum, query_steps) = rest.split_at_mut(QUERIES);
-            let queries = bytemuck::cast_slice_mut(queries);
             let tile = bytemuck::cast_slice_mut(tile);
             mixed.fill(0.0);
             max.fill(f32::NEG_INFINITY);
             sum.fill(0.0);
-            self.quantise_queries(q, &out, queries, query_steps);
+            for (step, row) in query_steps.iter_mut().zip(rows.clone()) {
+                *step = self.queries[row * stride + heads * depth + head];
+            }
             for first in (0..self.visible.most(&rows)).step_by(KEYS) {
                 for from in (0..rows.len()).step_by(TILE_ROWS) {
                     let count = TILE_ROWS.min(rows.len() - from);
@@ -258,7 +289,8 @@ impl Item<'_> {
                         sum: &mut sum[from..][..count],
                         query_steps: &query_steps[from..][..count],
                     };
-                    self.tile(&queries[from * depth..], first, &counts, tile, running);
+                    let queries = &self.queries[row * stride + head * depth..];
+                    self.tile(bytemuck::cast_slice(queries), first, &counts, tile, running);
                 }
             }
             for (i, row) in rows.enumerate() {
@@ -270,17 +302,6 @@ impl Item<'_> {
         });
     }
 
-    fn quantise_queries(&self, q: &[f32], out: &TileMut, queries: &mut [u32], steps: &mut [f32]) {
-        let (depth, width) = (self.layout.depth, self.extents.width);
-        // Scores are kept as exponents of two.
-        let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
-        for (i, row) in out.rows.clone().enumerate() {
-            let from = &q[row * self.extents.heads * width + out.columns.start..][..width];
-            let words = &mut queries[i * depth..][..depth];
-            steps[i] = scale * convert::to_words(self.path, Kind::Int8, from, words);
-        }
-    }
-
     /// One tile of queries and one block of keys, of which each row sees `counts`.
     fn tile(&self, queries: &[u32], first: usize, counts: &Counts, scratch: &mut [u32], mut running: Running) {
         let Layout { depth, keys, columns } = self.layout;
@@ -288,7 +309,7 @@ impl Item<'_> {
         let block = first..first + counts.iter().copied().max().unwrap_or(0);
         let (scores, rest) = scratch.split_at_mut(TILE_ROWS * KEYS);
         let (products, weights) = rest.split_at_mut(TILE_ROWS * columns);
-        let score = Engine::of(self.path, Kind::Int8);
+        let engine = Engine::of(self.path, Kind::Int8);
         let segment = [Segment {
             words: queries,
             len: depth,
@@ -300,7 +321,8 @@ impl Item<'_> {
                 stride: KEYS,
                 add: false,
             };
-            score.tile((rows, PANEL.min(block.end - key)), &segment, depth, panel, sums);
+            let stride = query_stride(self.extents);
+            engine.tile((rows, PANEL.min(block.end - key)), &segment, stride, panel, sums);
         }
         let keys_of_block = Keys {
             steps: &self.head.key_steps[block.clone()],
@@ -315,7 +337,6 @@ impl Item<'_> {
             &mut running,
             bytes,
         );
-        let mix = Engine::of(self.path, MIX);
         let segment = [Segment {
             words: weights,
             len: block.len().div_ceil(GROUP),
@@ -328,7 +349,7 @@ impl Item<'_> {
                 add: false,
             };
             let panel = &panel[..segment[0].len * PANEL];
-            mix.tile((rows, PANEL), &segment, KEYS / GROUP, panel, sums);
+            engine.tile((rows, PANEL), &segment, KEYS / GROUP, panel, sums);
         }
         let products = bytemuck::cast_slice(products);
         gather(self.path, products, &factors, self.head.value_steps, running.mixed);
@@ -362,10 +383,9 @@ fn magnitudes_body<I: Isa>(x: &[f32], max: &mut [f32]) {
 #[inline(always)]
 fn put_value_body<I: Isa>(x: &[f32], inverse: &[f32], place: u32, line: &mut [u32]) {
     let (line, inverse) = (&mut line[..x.len()], &inverse[..x.len()]);
-    let shift = place * 32 / GROUP as u32;
-    let mask = u32::MAX >> (32 - 32 / GROUP as u32);
+    let shift = 8 * place;
     for i in 0..x.len() {
-        line[i] |= ((x[i] * inverse[i] + ROUND).to_bits() & mask) << shift;
+        line[i] |= ((x[i] * inverse[i] + ROUND).to_bits() & 0xff) << shift;
     }
 }
 
@@ -390,7 +410,7 @@ fn weigh_body<I: Isa>(
     keys: Keys,
     counts: &Counts,
     running: &mut Running,
-    weights: &mut [Weight],
+    weights: &mut [u8],
 ) -> Factors {
     let mut factors = [[1.0, 0.0]; TILE_ROWS];
     let mut values = [0.0f32; KEYS];
@@ -408,13 +428,13 @@ fn weigh_body<I: Isa>(
         let (scores, values, step) = (&scores[..count], &mut values[..count], running.query_steps[i]);
         let (steps, surplus) = (&keys.steps[..count], &keys.surplus[..count]);
         for j in 0..count {
-            values[j] = scores[j].wrapping_sub(surplus[j]) as f32 * (steps[j] * step);
+            values[j] = scores[j].wrapping_sub(surplus[j]) as f32 * steps[j];
         }
-        let largest = simd::max(values);
+        let largest = simd::max(values) * step;
         let mut sum = 0u32;
         for j in 0..count {
-            let weight = I::fma(exp2::<I>(values[j] - largest), ONE, ROUND).to_bits() & u32::from(Weight::MAX);
-            taken[j] = weight as Weight;
+            let weight = I::fma(exp2::<I>(I::fma(values[j], step, -largest)), ONE, ROUND).to_bits() & 0xff;
+            taken[j] = weight as u8;
             sum = sum.wrapping_add(weight);
         }
         let max = simd::larger(largest, running.max[i]);
@@ -445,7 +465,7 @@ on_path! { fn add_scaled(x: &[f32], scale: f32, sum: &mut [f32]) = add_scaled_bo
 on_path! { fn magnitudes(x: &[f32], max: &mut [f32]) = magnitudes_body }
 on_path! { fn put_value(x: &[f32], inverse: &[f32], place: u32, line: &mut [u32]) = put_value_body }
 on_path! {
-    fn weigh(scores: &[i32], keys: Keys, counts: &Counts, running: &mut Running, weights: &mut [Weight]) -> Factors
+    fn weigh(scores: &[i32], keys: Keys, counts: &Counts, running: &mut Running, weights: &mut [u8]) -> Factors
         = weigh_body
 }
 on_path! {

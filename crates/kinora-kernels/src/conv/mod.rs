@@ -14,7 +14,7 @@ pub use conv3d::{Conv3d, conv3d_causal};
 use crate::ending::Ending;
 use crate::product::{Engine, Kind, Panels};
 use crate::reference::ConvShape;
-use crate::{Error, Path, Precision, Result, check, reference, threads};
+use crate::{Error, Path, Precision, Result, check, reference, threads, trace};
 
 /// The weights of a convolution, packed once: rows of the panels are (kt, ky, kx, c), columns are output channels.
 struct Weights {
@@ -193,6 +193,14 @@ impl Extents {
 }
 
 fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out: &mut Tensor) -> Result<()> {
+    let taps = weights.kernel[0] * weights.kernel[1] * weights.kernel[1];
+    let name = match (weights.kernel[0], weights.panels.kind()) {
+        (1, Kind::Bf16) => "conv2d bf16",
+        (1, _) => "conv2d f32",
+        (_, Kind::Bf16) => "conv3d bf16",
+        _ => "conv3d f32",
+    };
+    let _span = trace::span(name, 2.0 * (out.elements() * weights.in_channels * taps) as f64);
     let path = Path::enter()?;
     if out.elements() == 0 {
         return Ok(());

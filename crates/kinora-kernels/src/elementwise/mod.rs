@@ -9,7 +9,7 @@ use kinora_tensor::Tensor;
 
 pub use pixels::{pixel_shuffle, pixel_unshuffle, upsample_nearest_2x};
 
-use crate::{Activation, Path, PerToken, Result, check, math, reference, threads};
+use crate::{Activation, Path, PerToken, Result, check, math, reference, threads, trace};
 
 /// Rows handed to a worker at a time.
 const BLOCK_ROWS: usize = 16;
@@ -26,6 +26,7 @@ pub fn layer_norm(x: &Tensor, weight: Option<&[f32]>, bias: Option<&[f32]>, eps:
     let (_, width) = check::rows(OP, x)?;
     weight.map_or(Ok(()), |w| check::length(OP, "weight", w.len(), width))?;
     bias.map_or(Ok(()), |b| check::length(OP, "bias", b.len(), width))?;
+    let _span = trace::span("layer_norm", 0.0);
     let path = Path::enter()?;
     let mut out = x.uninit_like(x.dims())?;
     let (ones, zeros);
@@ -59,6 +60,7 @@ pub fn layer_norm_modulate(x: &Tensor, shift: PerToken, scale: PerToken, eps: f3
     let (tokens, width) = check::rows(OP, x)?;
     shift.check(OP, tokens, width)?;
     scale.check(OP, tokens, width)?;
+    let _span = trace::span("layer_norm_modulate", 0.0);
     let path = Path::enter()?;
     let mut out = x.uninit_like(x.dims())?;
     for_rows(x, &mut out, width, |token, x, out| {
@@ -86,6 +88,7 @@ fn for_rows(x: &Tensor, out: &mut Tensor, width: usize, work: impl Fn(usize, &[f
 pub fn rms_norm(mut x: Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
     let (_, width) = check::rows("rms_norm", &x)?;
     check::length("rms_norm", "weight", weight.len(), width)?;
+    let _span = trace::span("rms_norm", 0.0);
     let path = Path::enter()?;
     threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * width, |_, rows| {
         rows.chunks_exact_mut(width)
@@ -101,6 +104,7 @@ pub fn rms_norm(mut x: Tensor, weight: &[f32], eps: f32) -> Result<Tensor> {
 /// **Errors**: other shapes, an odd D.
 pub fn rope_interleaved(mut x: Tensor, cos: &[f32], sin: &[f32]) -> Result<Tensor> {
     let [_, tokens, heads, width] = check_rope("rope_interleaved", &x, cos, sin)?;
+    let _span = trace::span("rope", 0.0);
     let path = Path::enter()?;
     for_tokens(&mut x, tokens, heads, width, |token, at| {
         rope(path, token, &cos[at.clone()], &sin[at])
@@ -116,6 +120,7 @@ pub fn rope_interleaved(mut x: Tensor, cos: &[f32], sin: &[f32]) -> Result<Tenso
 pub fn rms_norm_rope(mut x: Tensor, weight: &[f32], eps: f32, cos: &[f32], sin: &[f32]) -> Result<Tensor> {
     let [_, tokens, heads, width] = check_rope("rms_norm_rope", &x, cos, sin)?;
     check::length("rms_norm_rope", "weight", weight.len(), heads * width)?;
+    let _span = trace::span("rms_norm_rope", 0.0);
     let path = Path::enter()?;
     for_tokens(&mut x, tokens, heads, width, |token, at| {
         rms_norm_row(path, token, weight, eps);
@@ -174,6 +179,7 @@ fn check_rope(op: &'static str, x: &Tensor, cos: &[f32], sin: &[f32]) -> Result<
 ///
 /// **Errors**: only those of [`Path::active`].
 pub fn activate(mut x: Tensor, act: Activation) -> Result<Tensor> {
+    let _span = trace::span("activate", 0.0);
     let path = Path::enter()?;
     threads::for_chunks(x.as_mut_slice(), BLOCK, |_, values| match path {
         Path::Reference => {
@@ -193,6 +199,7 @@ pub fn activate(mut x: Tensor, act: Activation) -> Result<Tensor> {
 /// **Errors**: different shapes.
 pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
     check::same_shape("add", &a, b)?;
+    let _span = trace::span("add", 0.0);
     let path = Path::enter()?;
     let b = b.as_slice();
     threads::for_chunks(a.as_mut_slice(), BLOCK, |i, values| {
@@ -208,6 +215,7 @@ pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
 /// **Errors**: no axes.
 pub fn softmax(mut x: Tensor) -> Result<Tensor> {
     let (_, width) = check::rows("softmax", &x)?;
+    let _span = trace::span("softmax", 0.0);
     let path = Path::enter()?;
     threads::for_chunks(x.as_mut_slice(), BLOCK_ROWS * width, |_, rows| match path {
         Path::Reference => reference::softmax(rows, width),

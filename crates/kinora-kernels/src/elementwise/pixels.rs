@@ -2,7 +2,7 @@
 
 use kinora_tensor::Tensor;
 
-use crate::{Path, Result, reference, threads};
+use crate::{Path, Result, reference, threads, trace};
 
 /// Every pixel four times.
 ///
@@ -11,6 +11,7 @@ use crate::{Path, Result, reference, threads};
 /// **Errors**: another rank.
 pub fn upsample_nearest_2x(x: &Tensor) -> Result<Tensor> {
     let dims @ [images, height, width, channels] = x.dims_of("upsample_nearest_2x", "[N,H,W,C]")?;
+    let _span = trace::span("upsample_nearest_2x", 0.0);
     let path = Path::enter()?;
     let mut out = x.uninit_like([images, 2 * height, 2 * width, channels])?;
     if path == Path::Reference {
@@ -41,6 +42,7 @@ pub fn pixel_shuffle(x: &Tensor, r: usize) -> Result<Tensor> {
     if r == 0 || channels % (r * r) != 0 {
         return Err(x.mismatch("pixel_shuffle", format!("[N,H,W,C*{r}*{r}]")).into());
     }
+    let _span = trace::span("pixel_shuffle", 0.0);
     let path = Path::enter()?;
     let out_channels = channels / (r * r);
     let mut out = x.uninit_like([images, height * r, width * r, out_channels])?;
@@ -72,6 +74,7 @@ pub fn pixel_unshuffle(x: &Tensor, r: usize) -> Result<Tensor> {
     if r == 0 || height % r != 0 || width % r != 0 {
         return Err(x.mismatch("pixel_unshuffle", format!("[N,H*{r},W*{r},C]")).into());
     }
+    let _span = trace::span("pixel_unshuffle", 0.0);
     let path = Path::enter()?;
     let (out_width, out_channels) = (width / r, channels * r * r);
     let mut out = x.uninit_like([images, height / r, out_width, out_channels])?;

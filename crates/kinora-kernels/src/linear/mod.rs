@@ -11,7 +11,7 @@ pub use input::Input;
 
 use crate::ending::Ending;
 use crate::product::{Engine, Kind, Panels, convert};
-use crate::{Activation, AttentionMode, Path, PerToken, Result, check, reference, threads};
+use crate::{Activation, AttentionMode, Path, PerToken, Result, check, reference, threads, trace};
 
 /// What a layer computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -31,8 +31,8 @@ impl Precision {
     /// The mode of attention that goes with it.
     pub const fn attention_mode(self) -> AttentionMode {
         match self {
-            Self::F32 => AttentionMode::Exact,
-            Self::Bf16 | Self::Int8 => AttentionMode::Fast,
+            Self::F32 | Self::Bf16 => AttentionMode::Exact,
+            Self::Int8 => AttentionMode::Fast,
         }
     }
 
@@ -274,6 +274,14 @@ fn check_residual(op: &'static str, x: Input, w: &Linear, residual: &Tensor) -> 
 }
 
 fn run<const P: usize>(x: Input, layers: [&Linear; P], ending: Ending, outs: [&mut Tensor; P]) -> Result<()> {
+    let tokens = x.tensor().elements() / layers.first().map_or(1, |l| l.in_features);
+    let macs: usize = layers.iter().map(|l| tokens * l.in_features * l.out_features).sum();
+    let name = layers.first().map_or("linear", |l| match l.precision() {
+        Precision::F32 => "linear f32",
+        Precision::Bf16 => "linear bf16",
+        Precision::Int8 => "linear int8",
+    });
+    let _span = trace::span(name, 2.0 * macs as f64);
     match Path::enter()? {
         Path::Reference => {
             for (layer, out) in layers.into_iter().zip(outs) {

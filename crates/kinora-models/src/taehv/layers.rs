@@ -3,7 +3,7 @@
 //! A layer may hold state between frames (the previous frame, or half a pair) and may give out no frame, one, or two.
 //! Pushing depth first means that at any time each layer holds at most one frame: memory does not grow with the clip.
 
-use kinora_kernels::{Activation, Conv2d, activate, conv2d, conv2d_concat, conv2d_residual, upsample_nearest_2x};
+use kinora_kernels::{Activation, Conv2d, activate, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
 use kinora_tensor::Tensor;
 use kinora_weights::Reader;
 
@@ -49,8 +49,8 @@ pub(super) enum Layer {
     /// A convolution with the activation that follows it (which has a place of its own in the checkpoint's count).
     Conv(Conv2d, Activation),
     MemBlock(Box<MemBlock>),
-    /// Nearest-neighbour doubling of both sides.
-    Upsample,
+    /// Nearest-neighbour doubling of both sides, then a convolution.
+    UpsampledConv(Conv2d, Activation),
     /// `stride` frames in, one out: a 1×1 convolution over their concatenated channels.
     TemporalPool {
         conv: Conv2d,
@@ -122,7 +122,7 @@ fn push_from(
     match layer {
         Layer::Activate(activation) => next(held, activate(frame, *activation)?),
         Layer::Conv(conv, activation) => next(held, conv2d(&frame, conv, *activation)?),
-        Layer::Upsample => next(held, upsample_nearest_2x(&frame)?),
+        Layer::UpsampledConv(conv, activation) => next(held, conv2d_upsampled_2x(&frame, conv, *activation)?),
         Layer::MemBlock(block) => {
             let out = match &held[place] {
                 Some(previous) => block.forward(&frame, previous)?,

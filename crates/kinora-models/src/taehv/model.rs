@@ -122,12 +122,12 @@ fn load_decoder(reader: &Reader, config: &Config) -> Result<Vec<Layer>> {
             layers.push(Layer::mem_block(reader, place + block, width, width)?);
         }
         place += BLOCKS_PER_STAGE;
-        layers.push(Layer::Upsample);
+        // The checkpoint counts the upsampling first; a 1×1 convolution gives the same before it, at a quarter of the work.
         layers.push(Layer::temporal_grow(reader, place + 1, width, doubles)?);
         // The activation after the last stage stands behind its convolution in the checkpoint's count.
         let activation = if stage == 2 { Activation::Relu } else { Activation::None };
         let conv = reader.conv2d(&(place + 2).to_string(), next_width, width, 3, 1, false)?;
-        layers.push(Layer::Conv(conv, activation));
+        layers.push(Layer::UpsampledConv(conv, activation));
         place += 3;
     }
     let pixels = config.image_channels * config.patch_size * config.patch_size;

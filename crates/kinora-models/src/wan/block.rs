@@ -1,8 +1,8 @@
 //! One transformer block: self-attention, cross-attention, feed-forward, each on its modulated input.
 
 use kinora_kernels::{
-    Activation, AttentionMode, KeyMask, Linear, PerToken, Precision, attention_as, layer_norm, layer_norm_modulate,
-    linear, linear_gated_residual, linear_residual, rms_norm, rope_interleaved,
+    Activation, AttentionMode, Input, KeyMask, Linear, PerToken, attention_as, linear, linear_gated_residual,
+    linear_residual, linears, rms_norm, rms_norm_rope,
 };
 use kinora_tensor::Tensor;
 use kinora_weights::Reader;
@@ -16,6 +16,18 @@ struct Modulation {
     shift: Tensor,
     scale: Tensor,
     gate: Tensor,
+}
+
+impl Modulation {
+    /// (1 + scale) · norm(x) + shift.
+    fn input<'a>(&'a self, x: &'a Tensor, row_of_token: &'a [u32], eps: f32) -> Result<Input<'a>> {
+        Ok(Input::Modulated {
+            x,
+            shift: per_token(&self.shift, row_of_token)?,
+            scale: per_token(&self.scale, row_of_token)?,
+            eps,
+        })
+    }
 }
 
 /// The six learnt offsets of a block, `[6, M]`: shift, scale, gate of self-attention, then of the feed-forward layer.
@@ -78,25 +90,41 @@ impl Attention {
             heads: config.num_attention_heads,
             eps: config.eps,
             // What is rounded in front of attention need not be exact in it.
-            mode: match reader.precision() {
-                Precision::F32 => AttentionMode::Exact,
-                _ => AttentionMode::Fast,
-            },
+            mode: reader.precision().attention_mode(),
         })
     }
 
-    fn queries(&self, x: &Tensor) -> Result<Tensor> {
+    /// Queries, keys and values of the same tokens, turned by their positions.
+    fn turned(&self, x: Input, rope: &Rope) -> Result<[Tensor; 3]> {
+        let [q, k, v] = linears(x, [&self.to_q, &self.to_k, &self.to_v])?;
+        let turn = |x, norm| -> Result<Tensor> {
+            Ok(rms_norm_rope(
+                self.split_heads(x)?,
+                norm,
+                self.eps,
+                &rope.cos,
+                &rope.sin,
+            )?)
+        };
+        Ok([turn(q, &self.norm_q)?, turn(k, &self.norm_k)?, self.split_heads(v)?])
+    }
+
+    fn queries(&self, x: Input) -> Result<Tensor> {
         let q = linear(x, &self.to_q, Activation::None)?;
         self.split_heads(rms_norm(q, &self.norm_q, self.eps)?)
     }
 
-    fn keys(&self, x: &Tensor) -> Result<Tensor> {
-        let k = linear(x, &self.to_k, Activation::None)?;
-        self.split_heads(rms_norm(k, &self.norm_k, self.eps)?)
+    fn keys_and_values(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+        let [k, v] = linears(x, [&self.to_k, &self.to_v])?;
+        Ok([
+            self.split_heads(rms_norm(k, &self.norm_k, self.eps)?)?,
+            self.split_heads(v)?,
+        ])
     }
 
-    fn values(&self, x: &Tensor) -> Result<Tensor> {
-        self.split_heads(linear(x, &self.to_v, Activation::None)?)
+    /// softmax(q·kᵀ)·v, heads side by side again: `[B, L, M]`.
+    fn mix(&self, [q, k, v]: [&Tensor; 3]) -> Result<Tensor> {
+        merge_heads(attention_as(q, k, v, KeyMask::None, self.mode)?)
     }
 
     fn split_heads(&self, x: Tensor) -> Result<Tensor> {
@@ -150,10 +178,8 @@ impl Block {
 
     /// **Shapes**: text tokens `[B, S, M]` → keys and values `[B, S, N, D]`.
     pub(super) fn cross_key_value(&self, text: &Tensor) -> Result<CrossKeyValue> {
-        Ok(CrossKeyValue {
-            keys: self.cross_attn.keys(text)?,
-            values: self.cross_attn.values(text)?,
-        })
+        let [keys, values] = self.cross_attn.keys_and_values(text)?;
+        Ok(CrossKeyValue { keys, values })
     }
 
     /// **Shapes**: tokens `[B, L, M]`, `time_projection [R, 6, M]`, `row_of_token` B·L rows below R → `[B, L, M]`.
@@ -167,37 +193,31 @@ impl Block {
     ) -> Result<Tensor> {
         // 1. Self-attention: x += gate · attn((1 + scale) · norm(x) + shift)
         let m = self.modulation.sub_layer(time_projection, 0)?;
-        let (shift, scale) = (per_token(&m.shift, row_of_token)?, per_token(&m.scale, row_of_token)?);
-        let normed = layer_norm_modulate(&tokens, shift, scale, self.eps)?;
-        let attended = {
-            let q = rope_interleaved(self.self_attn.queries(&normed)?, &rope.cos, &rope.sin)?;
-            let k = rope_interleaved(self.self_attn.keys(&normed)?, &rope.cos, &rope.sin)?;
-            let v = self.self_attn.values(&normed)?;
-            drop(normed);
-            merge_heads(attention_as(&q, &k, &v, KeyMask::None, self.self_attn.mode)?)?
-        };
+        let [q, k, v] = self.self_attn.turned(m.input(&tokens, row_of_token, self.eps)?, rope)?;
+        let attended = self.self_attn.mix([&q, &k, &v])?;
+        drop((q, k, v));
         let gate = per_token(&m.gate, row_of_token)?;
         let tokens = linear_gated_residual(&attended, &self.self_attn.to_out, tokens, gate)?;
 
         // 2. Cross-attention to the text: x += attn(norm(x), text)
-        let attended = {
-            let q = match &self.cross_attn_norm {
-                Some((weight, bias)) => {
-                    self.cross_attn
-                        .queries(&layer_norm(&tokens, Some(weight), Some(bias), self.eps)?)?
-                }
-                None => self.cross_attn.queries(&tokens)?,
-            };
-            let (k, v) = (&context.keys, &context.values);
-            merge_heads(attention_as(&q, k, v, KeyMask::None, self.cross_attn.mode)?)?
+        let input = match &self.cross_attn_norm {
+            Some((weight, bias)) => Input::Normed {
+                x: &tokens,
+                weight,
+                bias,
+                eps: self.eps,
+            },
+            None => Input::Plain(&tokens),
         };
+        let q = self.cross_attn.queries(input)?;
+        let attended = self.cross_attn.mix([&q, &context.keys, &context.values])?;
+        drop(q);
         let tokens = linear_residual(&attended, &self.cross_attn.to_out, tokens)?;
 
         // 3. Feed-forward: x += gate · ffn((1 + scale) · norm(x) + shift)
         let m = self.modulation.sub_layer(time_projection, 3)?;
-        let (shift, scale) = (per_token(&m.shift, row_of_token)?, per_token(&m.scale, row_of_token)?);
-        let normed = layer_norm_modulate(&tokens, shift, scale, self.eps)?;
-        let inner = linear(&normed, &self.ffn_in, Activation::GeluTanh)?;
+        let input = m.input(&tokens, row_of_token, self.eps)?;
+        let inner = linear(input, &self.ffn_in, Activation::GeluTanh)?;
         Ok(linear_gated_residual(
             &inner,
             &self.ffn_out,

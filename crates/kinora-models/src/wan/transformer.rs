@@ -10,7 +10,9 @@
 //! `expand_timesteps`); the modulation is computed once for each *distinct* timestep and looked up per token, which
 //! gives the reference's numbers without its `[B,L,6,M]` tensor. Text keys and values are computed once for a run.
 
-use kinora_kernels::{Activation, Linear, Precision, activate, layer_norm_modulate, linear};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kinora_kernels::{Activation, Input, Linear, Precision, activate, linear};
 use kinora_tensor::Tensor;
 use kinora_weights::{Checkpoint, Reader};
 
@@ -87,6 +89,8 @@ pub struct Transformer {
     blocks: Vec<Block>,
     head_modulation: ModulationTable,
     proj_out: Linear,
+    /// That of the last grid: all steps of a run have the same.
+    rope: Mutex<Option<([usize; 3], Arc<Rope>)>>,
 }
 
 impl Transformer {
@@ -103,6 +107,7 @@ impl Transformer {
         let (width, embedder) = (config.width(), reader.at("condition_embedder"));
         let transformer = Self {
             patch_embedding: reader.linear("patch_embedding", width, config.in_channels * config.patch_volume())?,
+            rope: Mutex::new(None),
             time_embedder: Mlp::load(&embedder.at("time_embedder"), config.freq_dim, width, Activation::Silu)?,
             time_proj: embedder.linear("time_proj", 6 * width, width)?,
             text_embedder: Mlp::load(
@@ -144,6 +149,18 @@ impl Transformer {
         Ok([frames / pf, height / ph, width / pw])
     }
 
+    fn rope(&self, grid: [usize; 3]) -> Arc<Rope> {
+        let mut kept = self.rope.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, rope)) if *of == grid => rope.clone(),
+            _ => {
+                let rope = Arc::new(Rope::for_grid(grid, self.config.attention_head_dim));
+                *kept = Some((grid, rope.clone()));
+                rope
+            }
+        }
+    }
+
     /// Prepares text for any number of [`Transformer::forward`] calls.
     ///
     /// **Shapes**: `text [B, S, text_dim]`, as the text encoder gives it.
@@ -177,7 +194,7 @@ impl Transformer {
         let patches = patchify(latents, self.config.patch_size)?; // [B, L, C·P]
         let mut tokens = linear(&patches, &self.patch_embedding, Activation::None)?; // [B, L, M]
         tap("patch_embedding", &tokens);
-        let rope = Rope::for_grid(grid, self.config.attention_head_dim);
+        let rope = self.rope(grid);
 
         // 2. Timesteps
         let codes = sinusoidal_code(latents, &timesteps.distinct, self.config.freq_dim)?; // [R, freq_dim]
@@ -210,13 +227,13 @@ impl Transformer {
             self.head_modulation.part(&twice, 1)?,
         );
         let rows = &timesteps.row_of_token;
-        let normed = layer_norm_modulate(
-            &tokens,
-            per_token(&shift, rows)?,
-            per_token(&scale, rows)?,
-            self.config.eps,
-        )?;
-        let patches = linear(&normed, &self.proj_out, Activation::None)?; // [B, L, P·C]
+        let input = Input::Modulated {
+            x: &tokens,
+            shift: per_token(&shift, rows)?,
+            scale: per_token(&scale, rows)?,
+            eps: self.config.eps,
+        };
+        let patches = linear(input, &self.proj_out, Activation::None)?; // [B, L, P·C]
         tap("proj_out", &patches);
         unpatchify(&patches, grid, self.config.patch_size)
     }
