@@ -27,9 +27,9 @@ NAME = "sd.cpp"
 TEXT_TOKENS = 256
 LABELS = {"step": "one step, s", "peak_memory_bytes": "peak memory of the process, MB"}
 # Frames as bytes; enough to see that both calculate the same network, whatever the type of the weights.
-MIN_PSNR = 30.0
+MIN_PSNR = 40.0
 # How the mixtures become bytes: 0.5 + CONTRAST x mixture.
-CONTRAST = 0.0625
+CONTRAST = 0.125
 
 
 def mixture(torch):
