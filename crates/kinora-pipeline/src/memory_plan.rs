@@ -264,14 +264,15 @@ fn decoder_bytes(config: &taehv::Config, [height, width]: [usize; 2]) -> u64 {
     let mut floats = area * (config.latent_channels + config.decoder_widths[0]);
     for stage in 0..3 {
         let (channels, next) = (config.decoder_widths[stage], config.decoder_widths[stage + 1]);
-        // Three blocks with the frame before, and three frames inside of one.
-        floats += 6 * area * channels;
+        // Three blocks with the frame before each, and two more inside of one.
+        floats += 5 * area * channels;
+        // Grown in time and split; then the convolution that enlarges.
+        let grown = if config.decoder_time_upscale[stage] { 4 } else { 1 };
+        floats += area * channels * grown;
         if config.decoder_space_upscale[stage] {
             area *= 4;
         }
-        // Enlarged; grown in time and split; the convolution after it.
-        let grown = if config.decoder_time_upscale[stage] { 4 } else { 1 };
-        floats += area * (channels * (1 + grown) + next);
+        floats += area * next;
     }
     let pixels = area * config.patch_size * config.patch_size * config.image_channels;
     // Before and after the shuffle, and the frames of a latent that wait to be written.
@@ -289,7 +290,7 @@ fn encoder_bytes(config: &taehv::Config, [height, width]: [usize; 2]) -> u64 {
     for halves in config.encoder_time_downscale {
         floats += area * config.encoder_width * if halves { 2 } else { 1 };
         area /= 4;
-        floats += 7 * area * config.encoder_width;
+        floats += 6 * area * config.encoder_width;
     }
     (FLOAT * floats) as u64
 }

@@ -225,7 +225,7 @@ pub struct Generate {
     /// refused before it starts, and what would fit is said.
     ///
     /// Example: --max-memory 2GB
-    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_negative_numbers = true, help_heading = "Speed")]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true, help_heading = "Speed")]
     pub max_memory: Option<u64>,
 
     /// Threads that compute; as many as the machine has cores if absent

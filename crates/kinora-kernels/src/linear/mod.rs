@@ -163,7 +163,7 @@ impl Linear {
     /// What it computes with.
     pub const fn precision(&self) -> Precision {
         match self.panels.kind() {
-            Kind::F32 | Kind::Int16 => Precision::F32,
+            Kind::F32 => Precision::F32,
             Kind::Bf16 => Precision::Bf16,
             Kind::Int8 => Precision::Int8,
         }

@@ -77,11 +77,6 @@ engine!(
     /// Each half is an f32 whose lower half is zero.
     bf16_widened, "avx2,fma", dot_bf16_widened
 );
-engine!(int16, "avx2", dot_int16);
-engine!(
-    /// AVX-VNNI: one instruction where AVX2 needs two.
-    int16_vnni, "avx2,avxvnni", dot_int16_vnni
-);
 engine!(
     /// `vpmaddubsw` would sum pairs of byte products in 16 bits and saturate; as 16-bit values, even and odd bytes apart,
     /// `vpmaddwd` sums them exactly.
@@ -114,12 +109,6 @@ fn dot_bf16_widened(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
 #[inline]
 fn dot_int16(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
     _mm256_add_epi32(sums, _mm256_madd_epi16(a, b))
-}
-
-#[target_feature(enable = "avx2,avxvnni")]
-#[inline]
-fn dot_int16_vnni(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-    _mm256_dpwssd_avx_epi32(sums, a, b)
 }
 
 #[target_feature(enable = "avx2")]

@@ -91,8 +91,6 @@ engine!(
     /// Without bf16 instructions: each half is an f32 whose lower half is zero.
     bf16_widened, "avx512f", dot_bf16_widened
 );
-engine!(int16, "avx512f,avx512vnni", dot_int16);
-engine!(int16_madd, "avx512f,avx512bw", dot_int16_madd);
 engine!(int8, "avx512f,avx512vnni", dot_int8);
 engine!(
     /// Without VNNI: byte products would saturate, so even and odd bytes are multiplied as 16-bit values.
@@ -125,15 +123,9 @@ fn dot_bf16_widened(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
     dot_f32(sums, _mm512_and_si512(a, high), _mm512_and_si512(b, high))
 }
 
-#[target_feature(enable = "avx512f,avx512vnni")]
-#[inline]
-fn dot_int16(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    _mm512_dpwssd_epi32(sums, a, b)
-}
-
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn dot_int16_madd(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+fn dot_int16(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
     _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
 }
 
@@ -147,8 +139,8 @@ fn dot_int8(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
 #[inline]
 fn dot_int8_widened(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
     let (even, odd) = (_mm512_and_si512(a, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(a));
-    let sums = dot_int16_madd(sums, even, _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)));
-    dot_int16_madd(sums, odd, _mm512_srai_epi16::<8>(b))
+    let sums = dot_int16(sums, even, _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)));
+    dot_int16(sums, odd, _mm512_srai_epi16::<8>(b))
 }
 
 #[target_feature(enable = "avx512f")]

@@ -8,8 +8,6 @@ use crate::simd::{Isa, LANES, on_path};
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Writes `x` as words of `kind`, zero beyond its end; gives what one step of an integer is worth (1 for floats).
-///
-/// Panics for [`Kind::Int16`], whose range only its user knows.
 pub(crate) fn to_words(path: Path, kind: Kind, x: &[f32], out: &mut [u32]) -> f32 {
     let out = &mut out[..kind.words(x.len())];
     if let Some(last) = out.last_mut() {
@@ -25,7 +23,6 @@ pub(crate) fn to_words(path: Path, kind: Kind, x: &[f32], out: &mut [u32]) -> f3
             1.0
         }
         Kind::Int8 => bytes(path, x, bytemuck::cast_slice_mut(out)),
-        Kind::Int16 => unreachable!("quantised where it is used"),
     }
 }
 

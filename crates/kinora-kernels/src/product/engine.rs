@@ -76,10 +76,6 @@ impl Engine {
                         engine(bf16, "avx512bf16", true, avx512::bf16::block),
                         engine(true, "avx512 widened", false, avx512::bf16_widened::block),
                     ],
-                    Kind::Int16 => [
-                        engine(vnni, "avx512vnni", true, avx512::int16::block),
-                        engine(true, "avx512 madd", false, avx512::int16_madd::block),
-                    ],
                     Kind::Int8 => [
                         engine(vnni, "avx512vnni", true, avx512::int8::block),
                         engine(true, "avx512 widened", false, avx512::int8_widened::block),
@@ -91,10 +87,6 @@ impl Engine {
                 match kind {
                     Kind::F32 => [engine(true, "avx2", true, avx2::fp32::block), None],
                     Kind::Bf16 => [engine(true, "avx2 widened", false, avx2::bf16_widened::block), None],
-                    Kind::Int16 => [
-                        engine(vnni, "avxvnni", true, avx2::int16_vnni::block),
-                        engine(true, "avx2 madd", false, avx2::int16::block),
-                    ],
                     Kind::Int8 => [
                         engine(vnni, "avxvnni", true, avx2::int8_vnni::block),
                         engine(true, "avx2 widened", false, avx2::int8_widened::block),
@@ -123,7 +115,6 @@ impl Engine {
                 None,
             ],
             // Four products an instruction, as many as of f32.
-            Kind::Int16 => [engine(true, "neon", false, neon::int16::block), None, None],
             Kind::Int8 => [
                 engine(has!("i8mm"), "neon i8mm", true, neon::int8_i8mm::block),
                 engine(has!("dotprod"), "neon dotprod", true, neon::int8_dotprod::block),

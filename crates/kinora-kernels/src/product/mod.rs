@@ -1,6 +1,6 @@
 //! The one matrix kernel that linear layers, convolutions and attention share.
 //!
-//! Whatever the numbers are, a kernel sees 32-bit *words*: one f32, two bf16, two 16-bit integers or four bytes. The
+//! Whatever the numbers are, a kernel sees 32-bit *words*: one f32, two bf16 or four bytes. The
 //! right-hand side is packed into [`PANEL`]-wide column panels `[K in words][PANEL]`; the left-hand side is rows of
 //! words, read in place: row i starts at `i * stride` of each of a few segments that follow each other along K (a linear
 //! layer has one, a 3x3 convolution one for each kernel row). [`Engine::tile`] makes a block of up to [`TILE_ROWS`] x
@@ -39,8 +39,6 @@ pub(crate) enum Kind {
     F32,
     /// Two bf16, the first in the lower half; sums are f32.
     Bf16,
-    /// Two i16, the first in the lower half; sums are i32, and the caller keeps them below 2^31.
-    Int16,
     /// Four bytes, the first lowest: unsigned on the left-hand side, signed on the right; sums are i32.
     Int8,
 }
@@ -48,13 +46,13 @@ pub(crate) enum Kind {
 impl Kind {
     /// Every kind.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Int16, Self::Int8];
+    pub(crate) const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
 
     /// Values in a word.
     pub(crate) const fn group(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Bf16 | Self::Int16 => 2,
+            Self::Bf16 => 2,
             Self::Int8 => 4,
         }
     }

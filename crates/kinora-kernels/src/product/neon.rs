@@ -104,7 +104,6 @@ engine!(
     /// Without bf16 instructions: each half is an f32 whose lower half is zero.
     bf16_widened, "neon", widened_pairs, bf16_halves, dot_bf16_widened, [0, 1], no_surplus
 );
-engine!(int16, "neon", load, int16_halves, dot_int16, [0, 1, 2, 3], no_surplus);
 engine!(
     int8_i8mm,
     "neon,i8mm",
@@ -208,44 +207,6 @@ fn dot_bf16_widened<const WORD: i32>(sums: Row, a: Vector, [low, high]: [Row; 2]
     match WORD {
         0 => dot_f32::<1>(dot_f32::<0>(sums, a, low), a, high),
         _ => dot_f32::<3>(dot_f32::<2>(sums, a, low), a, high),
-    }
-}
-
-/// The lower halves, then the upper ones.
-#[target_feature(enable = "neon")]
-#[inline]
-fn int16_halves([b0, b1, b2, b3]: Row) -> [Halves; 2] {
-    [[uzp1(b0, b1), uzp1(b2, b3)], [uzp2(b0, b1), uzp2(b2, b3)]]
-}
-
-/// As functions, the compiler would merge these with the loads into `ld2`, whose pairs of registers do not fit.
-macro_rules! uzp {
-    ($name:ident, $instruction:literal) => {
-        #[target_feature(enable = "neon")]
-        #[inline]
-        fn $name(a: Vector, b: Vector) -> int16x8_t {
-            let c;
-            // SAFETY: moves values between registers.
-            unsafe {
-                asm!($instruction, c = lateout(vreg) c, a = in(vreg) a, b = in(vreg) b,
-                     options(pure, nomem, nostack, preserves_flags));
-            }
-            c
-        }
-    };
-}
-
-uzp!(uzp1, "uzp1 {c:v}.8h, {a:v}.8h, {b:v}.8h");
-uzp!(uzp2, "uzp2 {c:v}.8h, {a:v}.8h, {b:v}.8h");
-
-#[target_feature(enable = "neon")]
-#[inline]
-fn dot_int16<const WORD: i32>(sums: Row, a: Vector, [low, high]: [Halves; 2]) -> Row {
-    match WORD {
-        0 => fma_int16::<1>(fma_int16::<0>(sums, a, low), a, high),
-        1 => fma_int16::<3>(fma_int16::<2>(sums, a, low), a, high),
-        2 => fma_int16::<5>(fma_int16::<4>(sums, a, low), a, high),
-        _ => fma_int16::<7>(fma_int16::<6>(sums, a, low), a, high),
     }
 }
 

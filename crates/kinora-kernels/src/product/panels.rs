@@ -161,7 +161,6 @@ impl Panels {
             match self.kind {
                 Kind::F32 => f32::from_bits(word),
                 Kind::Bf16 => convert::bf16_value((word >> (16 * (k % 2))) as u16),
-                Kind::Int16 => f32::from((word >> (16 * (k % 2))) as i16),
                 Kind::Int8 => f32::from((word >> (8 * (k % 4))) as i8),
             }
         };

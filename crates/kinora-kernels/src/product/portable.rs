@@ -13,7 +13,6 @@ pub(super) const fn block(kind: Kind) -> unsafe fn(Block) {
     match kind {
         Kind::F32 => blocks::<F32>,
         Kind::Bf16 => blocks::<Bf16>,
-        Kind::Int16 => blocks::<Int16>,
         Kind::Int8 => blocks::<Int8>,
     }
 }
@@ -27,7 +26,6 @@ trait Dot {
 
 struct F32;
 struct Bf16;
-struct Int16;
 struct Int8;
 
 impl Dot for F32 {
@@ -51,18 +49,6 @@ impl Dot for Bf16 {
 }
 
 // Wrapping, because checks would keep this scalar in builds with assertions; it cannot overflow.
-impl Dot for Int16 {
-    type Sum = i32;
-
-    #[inline(always)]
-    fn dot(sum: i32, a: u32, b: u32) -> i32 {
-        let low = |word: u32| i32::from(word as i16);
-        let high = |word: u32| word as i32 >> 16;
-        sum.wrapping_add(low(a).wrapping_mul(low(b)))
-            .wrapping_add(high(a).wrapping_mul(high(b)))
-    }
-}
-
 impl Dot for Int8 {
     type Sum = i32;
 
