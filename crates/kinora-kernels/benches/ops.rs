@@ -4,15 +4,16 @@
 //! operation run in turn within each round, so that a busy moment of the machine hits all of them; medians count.
 //! Beside the wall clock's median stands the rate for the processor time that was really used (Linux), which other load
 //! does not lower; the share of the peak compares that with a probe that ran in the same rounds.
-//! Only the active path is timed unless `KINORA_BENCH_PATHS=all`.
+//! Only the active path is timed unless `KINORA_BENCH_PATHS=all`. `KINORA_BENCH_LARGE=1` adds the shapes of Wan 1.3B at
+//! 832x480 and 81 frames (32,760 tokens), which take minutes; of its attention, one head.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
 use kinora_kernels::{
-    Activation, AttentionMode, Conv2d, KeyMask, Linear, Path, PerToken, Precision, attention_as, conv2d,
-    layer_norm_modulate, linear, probe_f32, probe_int8, rms_norm_rope, set_threads, threads,
+    Activation, AttentionMode, Conv2d, Conv3d, KeyMask, Linear, Path, PerToken, Precision, attention_as, conv2d,
+    conv3d_causal, layer_norm_modulate, linear, probe_f32, probe_int8, rms_norm_rope, set_threads, threads,
 };
 use kinora_tensor::{Arena, Tensor};
 
@@ -24,6 +25,7 @@ struct Bench {
     rounds: usize,
     paths: Vec<Path>,
     arena: Arena,
+    is_large: bool,
 }
 
 /// The yardstick of an operation.
@@ -94,6 +96,7 @@ fn main() -> Outcome<()> {
         rounds,
         paths,
         arena: Arena::new(),
+        is_large: std::env::var_os("KINORA_BENCH_LARGE").is_some(),
     };
     println!(
         "{:40} {:10} {:>9} {:>9} {:>9} {:>6}",
@@ -102,6 +105,7 @@ fn main() -> Outcome<()> {
     bench.linears()?;
     bench.attentions()?;
     bench.convolutions()?;
+    bench.clips()?;
     bench.chain()?;
     bench.packing()
 }
@@ -157,21 +161,26 @@ impl Bench {
     }
 
     fn linears(&self) -> Outcome<()> {
-        for (tokens, inner, outer) in [
+        let mut shapes = vec![
             (2592, 512, 512),
             (2592, 512, 2048),
             (2592, 2048, 512),
             (128, 384, 512),
             (2, 512, 3072),
-            (1280, 1536, 1536),
-            (1280, 1536, 8960),
-            (1280, 8960, 1536),
-        ] {
+            (2160, 1536, 1536),
+            (2160, 1536, 8960),
+            (2160, 8960, 1536),
+        ];
+        if self.is_large {
+            shapes.extend([(32_760, 1536, 1536), (32_760, 1536, 8960), (32_760, 8960, 1536)]);
+        }
+        for (tokens, inner, outer) in shapes {
             let x = self.tensor([tokens, inner])?;
             let (weight, bias) = (values(outer * inner), values(outer));
             let work = 2.0 * (tokens * inner * outer) as f64 / 1e9;
             for (precision, word, peak) in [
                 (Precision::F32, "f32", Peak::F32),
+                (Precision::Bf16, "bf16", Peak::F32),
                 (Precision::Int8, "int8", Peak::Int8),
             ] {
                 let w = Linear::pack_as(&weight, Some(&bias), outer, inner, precision)?;
@@ -183,9 +192,16 @@ impl Bench {
     }
 
     fn attentions(&self) -> Outcome<()> {
-        for (batch, queries, keys, heads, width) in
-            [(2, 1296, 1296, 8, 64), (2, 1296, 64, 8, 64), (1, 2160, 2160, 12, 128)]
-        {
+        let mut shapes = vec![
+            (2, 1296, 1296, 8, 64),
+            (2, 1296, 64, 8, 64),
+            (1, 2160, 2160, 12, 128),
+            (1, 2160, 512, 12, 128),
+        ];
+        if self.is_large {
+            shapes.push((1, 32_760, 32_760, 1, 128));
+        }
+        for (batch, queries, keys, heads, width) in shapes {
             let q = self.tensor([batch, queries, heads, width])?;
             let k = self.tensor([batch, keys, heads, width])?;
             let v = self.tensor([batch, keys, heads, width])?;
@@ -212,11 +228,29 @@ impl Bench {
         ] {
             let x = self.tensor([1, height, width, inner])?;
             let weight = values(outer * inner * kernel * kernel);
-            let w = Conv2d::pack(&weight, Some(&values(outer)), outer, inner, kernel, stride)?;
-            let name = format!("conv2d {kernel}x{kernel}/{stride} {height}x{width} {inner}->{outer}");
             let taps = inner * outer * kernel * kernel;
             let work = 2.0 * (height / stride * (width / stride) * taps) as f64 / 1e9;
-            self.time(&name, work, Peak::F32, Box::new(|| conv2d(&x, &w, Activation::Relu)))?;
+            for (precision, word) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
+                let w = Conv2d::pack_as(&weight, Some(&values(outer)), [outer, inner], kernel, stride, precision)?;
+                let name = format!("conv2d {word} {kernel}x{kernel}/{stride} {height}x{width} {inner}->{outer}");
+                self.time(&name, work, Peak::F32, Box::new(|| conv2d(&x, &w, Activation::Relu)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The causal convolutions of the Wan 2.1 autoencoder where it decodes 320x192: four frames of each stage.
+    fn clips(&self) -> Outcome<()> {
+        for (height, width, channels) in [(24, 40, 384), (96, 160, 192), (192, 320, 96)] {
+            let x = self.tensor([4, height, width, channels])?;
+            let weight = values(channels * channels * 27);
+            let work = 2.0 * (4 * height * width * channels * channels * 27) as f64 / 1e9;
+            for (precision, word) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
+                let w = Conv3d::pack_as(&weight, None, [channels, channels], [3, 3], [1, 1], precision)?;
+                let name = format!("conv3d {word} 3x3x3 4x{height}x{width} {channels}->{channels}");
+                let run = Box::new(|| conv3d_causal(&x, None, &w, Activation::Silu));
+                self.time(&name, work, Peak::F32, run)?;
+            }
         }
         Ok(())
     }
