@@ -125,13 +125,14 @@ fn planned(limit: Option<u64>) -> RunPlan {
 }
 
 #[test]
-fn memory_decides_between_batched_and_sequential_guidance_and_refuses_what_cannot_be() {
+fn a_plan_stays_within_the_limit_and_what_cannot_be_is_refused() {
     let _alone = alone();
     let free = planned(Some(64 << 30));
     assert_eq!(free.memory.guidance, GuidanceMode::Batched, "{free:?}");
-    // The process is as large as its other tests have made it, so the least of the run itself is what decides here.
-    let tight = planned(Some(free.memory.peak_bytes));
-    assert!(tight.memory.peak_bytes <= free.memory.peak_bytes);
+    // Some air, because the process grows a little with each model that it has held.
+    let limit = free.memory.peak_bytes / 4 * 5;
+    let tight = planned(Some(limit));
+    assert!(tight.memory.peak_bytes <= limit, "{tight:?}");
 
     let folder = TempDir::new().unwrap();
     let refused = open(PrecisionChoice::F32, Some(150_000_000)).map(drop).unwrap_err();
