@@ -219,9 +219,10 @@ pub(crate) fn check_model(needed_bytes: u64, precision: Precision, limit: Option
 }
 
 fn hint_to_allow(needed_bytes: u64, precision: Precision) -> String {
-    // A little more than needed: the next process is not exactly as large as this one.
-    let megabytes = (needed_bytes + needed_bytes / 50).div_ceil(10_000_000) * 10;
-    let allow = format!("--max-memory {megabytes}MB or more, if the machine has it");
+    let allow = format!(
+        "--max-memory {}MB or more, if the machine has it",
+        needed_bytes.div_ceil(1_000_000)
+    );
     match precision {
         Precision::Int8 => allow,
         _ => format!("{allow}; --precision int8 needs less"),
