@@ -85,10 +85,11 @@ impl Peaks {
         })
     }
 
-    /// The one that a kind of work is measured against; the instructions of 16-bit work have no probe.
+    /// The one that a kind of work is measured against: fast attention is made of byte products too, and the instructions
+    /// of 16-bit work have no probe.
     fn of(&self, name: &str) -> Option<f64> {
         let has = |word| name.split(' ').any(|part| part == word);
-        match (has("int8"), has("bf16") || has("fast")) {
+        match (has("int8") || has("fast"), has("bf16")) {
             (true, _) => self.int8,
             (false, true) => None,
             (false, false) => Some(self.f32),
@@ -175,6 +176,7 @@ mod tests {
              3 more spans were not recorded\n"
         );
         assert_eq!(peaks(None).of("linear int8"), None);
+        assert_eq!(peaks(Some(1000.0)).of("attention fast"), Some(1000.0));
         assert_eq!(peaks(None).of("conv2d bf16"), None);
         assert_eq!(peaks(None).of("conv2d"), Some(250.0));
     }
