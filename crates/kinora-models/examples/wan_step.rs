@@ -68,12 +68,8 @@ impl Arguments {
 }
 
 fn precision_of(word: &str) -> Result<Precision, Box<dyn Error>> {
-    match word {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        "int8" => Ok(Precision::Int8),
-        _ => Err(format!("unknown precision {word}\nhint: f32, bf16 or int8").into()),
-    }
+    let found = Precision::ALL.into_iter().find(|precision| precision.name() == word);
+    Ok(found.ok_or_else(|| format!("unknown precision {word}\nhint: f32, bf16 or int8"))?)
 }
 
 /// A tensor of the inputs, in `arena`.
@@ -146,7 +142,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "steps": steps_s,
             "peak_memory_bytes": peak_memory_bytes(),
             "arena_peak_bytes": arena.stats().peak_bytes,
-            "precision": format!("{:?}", arguments.precision).to_lowercase(),
+            "precision": arguments.precision.name(),
             "kernels": kinora_kernels::Path::active()?.name(),
             "threads": threads(),
         })

@@ -16,11 +16,6 @@ use kinora_sampling::{Sampler, SamplerRun, Schedule, Stream, guide, noise_in};
 use kinora_tensor::{Arena, Tensor};
 use kinora_weights::ModelFolder;
 
-const PRECISIONS: [(Precision, &str); 3] = [
-    (Precision::F32, "f32"),
-    (Precision::Bf16, "bf16"),
-    (Precision::Int8, "int8"),
-];
 const GUIDANCE: f32 = 5.0;
 const SHIFT: f64 = 3.0;
 const SEED: u64 = 42;
@@ -51,7 +46,7 @@ fn main() {
     let config = |part: &str| folder.config(part).unwrap();
     let checkpoint = |part: &str| folder.checkpoint(part).unwrap();
     let text = MiniLm::load(&checkpoint("text_encoder"), &config("text_encoder")).unwrap();
-    let models = PRECISIONS.map(|(precision, _)| Model {
+    let models = Precision::ALL.map(|precision| Model {
         transformer: Transformer::load(&checkpoint("transformer"), &config("transformer"), precision).unwrap(),
         vae: Taehv::load(&checkpoint("vae"), &config("vae"), precision).unwrap(),
     });
@@ -61,7 +56,7 @@ fn main() {
     };
 
     println!("prompt,precision,velocity_cosine,latents_cosine,latents_relative_error,frames_psnr_db,frames_ssim");
-    let mut sums = [[0.0; 5]; PRECISIONS.len()];
+    let mut sums = [[0.0; 5]; Precision::ALL.len()];
     let prompts: Vec<&str> = prompts.lines().filter(|l| !l.is_empty()).collect();
     for (index, prompt) in prompts.iter().enumerate() {
         let caption = parser.parse(prompt, PromptMode::Auto).unwrap().model_prompt;
@@ -70,14 +65,16 @@ fn main() {
             let contexts = [&cond, &uncond].map(|t| m.transformer.embed_context(t).unwrap());
             make(m, &contexts, latent_frames, steps, &arena)
         });
-        for (i, (_, name)) in PRECISIONS.iter().enumerate().skip(1) {
+        for (i, precision) in Precision::ALL.into_iter().enumerate().skip(1) {
+            let name = precision.name();
             let row = compare(&clips[i], &clips[0]);
             let [v, c, e, p, s] = row;
             println!("{},{name},{v:.6},{c:.6},{e:.4},{p:.2},{s:.4}", index + 1);
             sums[i].iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
         }
     }
-    for (i, (_, name)) in PRECISIONS.iter().enumerate().skip(1) {
+    for (i, precision) in Precision::ALL.into_iter().enumerate().skip(1) {
+        let name = precision.name();
         let [v, c, e, p, s] = sums[i].map(|sum| sum / prompts.len() as f64);
         println!("mean,{name},{v:.6},{c:.6},{e:.4},{p:.2},{s:.4}");
     }

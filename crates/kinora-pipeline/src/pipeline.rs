@@ -458,11 +458,7 @@ fn kernels_name() -> String {
 
 /// What a model will take once its weights are packed.
 fn model_bytes(folder: &ModelFolder, precision: Precision) -> Result<u64> {
-    // Convolutions have no bytes of their own: int8 stands for 16 bits there.
-    let of_convolutions = match precision {
-        Precision::Int8 => Precision::Bf16,
-        other => other,
-    };
+    let of_convolutions = precision.of_convolutions().map_err(kinora_models::Error::from)?;
     let transformer = packed_bytes(&folder.checkpoint("transformer")?, "blocks.", precision, "");
     let vae = packed_bytes(&folder.checkpoint("vae")?, "", of_convolutions, "");
     let text = packed_bytes(

@@ -30,9 +30,9 @@ impl PrecisionChoice {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
-            Self::F32 => precision_name(Precision::F32),
-            Self::Bf16 => precision_name(Precision::Bf16),
-            Self::Int8 => precision_name(Precision::Int8),
+            Self::F32 => Precision::F32.name(),
+            Self::Bf16 => Precision::Bf16.name(),
+            Self::Int8 => Precision::Int8.name(),
         }
     }
 
@@ -86,17 +86,7 @@ pub struct ResolvedPrecision {
 impl ResolvedPrecision {
     /// The word that asks for it.
     pub const fn name(&self) -> &'static str {
-        precision_name(self.precision)
-    }
-}
-
-const fn precision_name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::F32 => "f32",
-        Precision::Bf16 => "bf16",
-        Precision::Int8 => "int8",
-        // Added to the kernels and not yet here: no choice leads to it.
-        _ => "other",
+        self.precision.name()
     }
 }
 

@@ -8,17 +8,12 @@
 
 use kinora_tensor::Tensor;
 
-use super::{Extents, Visible};
+use super::{Counts, Extents, KEYS, QUERIES, Visible, for_heads};
 use crate::math::exp;
 use crate::product::{Engine, Kind, PANEL, Segment, Sums, TILE_ROWS};
 use crate::simd::{self, Isa, on_path};
 use crate::threads::{self, TileMut};
 use crate::{Path, Result};
-
-/// Queries of a work item.
-const QUERIES: usize = 4 * TILE_ROWS;
-/// Keys of a block: their scores for one tile of queries stay in the first-level cache.
-const KEYS: usize = 4 * PANEL;
 
 impl Extents {
     /// Width of a head, rounded up to whole panels.
@@ -42,28 +37,15 @@ pub(super) fn attention(
     visible: Visible,
     out: &mut Tensor,
 ) -> Result<()> {
-    let Extents {
-        batch,
-        queries,
-        heads,
-        width,
-        ..
-    } = extents;
     let (packed_keys, packed_values) = extents.packed();
-    let head_floats = packed_keys + packed_values;
-    let mut packed = k.uninit_like([batch * heads, head_floats])?;
-    threads::for_chunks(packed.as_mut_slice(), head_floats, |index, packed| {
+    let pack = |index: usize, packed: &mut [f32]| {
         let (keys, values) = packed.split_at_mut(packed_keys);
         pack_keys(extents, k.as_slice(), index, keys);
         pack_values(extents, v.as_slice(), index, values);
-    });
-    let tiles = threads::tiles(out.as_mut_slice(), heads * width, queries, QUERIES, width);
-    threads::for_each(tiles, |out| {
-        let (b, head) = (out.rows.start / queries, out.columns.start / width);
-        let packed = &packed.as_slice()[(b * heads + head) * head_floats..][..head_floats];
+    };
+    for_heads(extents, k, packed_keys + packed_values, out, pack, |packed, out| {
         run(path, extents, q.as_slice(), packed, visible, out);
-    });
-    Ok(())
+    })
 }
 
 /// The rows (tokens) of one head in `[B,S,N,D]`.
@@ -124,7 +106,7 @@ fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], visible: Visible
         for first in (0..visible.most(&rows)).step_by(KEYS) {
             for (t, row) in rows.clone().step_by(TILE_ROWS).enumerate() {
                 let tile_rows = TILE_ROWS.min(rows.end - row);
-                let counts = visible.counts::<TILE_ROWS>(row..row + tile_rows, first..first + KEYS);
+                let counts = visible.counts(row..row + tile_rows, first);
                 let block = first..first + counts.iter().copied().max().unwrap_or(0);
                 let q = &q[row * row_floats + head..];
                 score(engine, tile_rows, extents, q, packed, block.clone(), scores);
@@ -231,9 +213,6 @@ fn renormalise_body<I: Isa>(scores: &mut [f32], len: usize, counts: &Counts, sca
         running.max[i] = max;
     }
 }
-
-/// How many keys of a block each row of a tile sees.
-type Counts = [usize; TILE_ROWS];
 
 #[inline(always)]
 fn divide_body<I: Isa>(mixed: &[f32], sum: f32, out: &mut [f32]) {

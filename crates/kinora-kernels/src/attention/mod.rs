@@ -7,6 +7,8 @@ mod tests;
 
 use kinora_tensor::Tensor;
 
+use crate::product::{PANEL, TILE_ROWS};
+use crate::threads::TileMut;
 use crate::{Error, Path, Result, check, reference, threads, trace};
 
 /// Which keys count.
@@ -86,6 +88,14 @@ pub fn attention_as(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask, mode: Att
     Ok(out)
 }
 
+/// Queries of a work item.
+const QUERIES: usize = 4 * TILE_ROWS;
+/// Keys of a block: their scores for one tile of queries stay in the first-level cache.
+const KEYS: usize = 4 * PANEL;
+
+/// How many keys of a block each row of a tile sees.
+type Counts = [usize; TILE_ROWS];
+
 /// The extents of one call.
 #[derive(Clone, Copy)]
 struct Extents {
@@ -94,6 +104,33 @@ struct Extents {
     keys: usize,
     heads: usize,
     width: usize,
+}
+
+/// Packs the keys and values of every head, `floats` each, with `pack(batch entry * N + head, packed)`, and calls
+/// `work(packed head, block of its queries)` for all blocks of `out`, in parallel.
+fn for_heads(
+    extents: Extents,
+    k: &Tensor,
+    floats: usize,
+    out: &mut Tensor,
+    pack: impl Fn(usize, &mut [f32]) + Sync + Send,
+    work: impl Fn(&[f32], TileMut) + Sync + Send,
+) -> Result<()> {
+    let Extents {
+        batch,
+        queries,
+        heads,
+        width,
+        ..
+    } = extents;
+    let mut packed = k.uninit_like([batch * heads, floats])?;
+    threads::for_chunks(packed.as_mut_slice(), floats, pack);
+    let tiles = threads::tiles(out.as_mut_slice(), heads * width, queries, QUERIES, width);
+    threads::for_each(tiles, |out| {
+        let head = out.rows.start / queries * heads + out.columns.start / width;
+        work(&packed.as_slice()[head * floats..][..floats], out);
+    });
+    Ok(())
 }
 
 /// How many keys, from the first on, each query sees: at least one.
@@ -165,11 +202,11 @@ impl<'a> Visible<'a> {
         rows.clone().map(|row| self.of(row)).max().unwrap_or(0)
     }
 
-    /// How many keys of a block each of some rows sees; 0 beyond the rows.
-    fn counts<const R: usize>(&self, rows: std::ops::Range<usize>, keys: std::ops::Range<usize>) -> [usize; R] {
-        let mut counts = [0; R];
+    /// How many of the [`KEYS`] keys from `first` on each row of a tile sees; 0 beyond the rows.
+    fn counts(&self, rows: std::ops::Range<usize>, first: usize) -> Counts {
+        let mut counts = [0; TILE_ROWS];
         for (count, row) in counts.iter_mut().zip(rows) {
-            *count = self.of(row).min(keys.end).saturating_sub(keys.start);
+            *count = self.of(row).min(first + KEYS).saturating_sub(first);
         }
         counts
     }

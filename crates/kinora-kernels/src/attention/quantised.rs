@@ -9,20 +9,15 @@
 
 use kinora_tensor::Tensor;
 
-use super::{Extents, Visible};
-use crate::math::exp2;
-use crate::product::convert::{self, ROUND};
-use crate::product::{Engine, Kind, PANEL, Segment, Sums, TILE_ROWS};
+use super::{Counts, Extents, KEYS, QUERIES, Visible, for_heads};
+use crate::math::{ROUND, exp2};
+use crate::product::{Engine, Kind, PANEL, Segment, Sums, TILE_ROWS, convert, put_column};
 use crate::simd::{self, Isa, LANES, on_path};
 use crate::threads::{self, TileMut};
 use crate::{Path, Result};
 
 /// Beyond this a score could leave i32: 255 * 127 * K.
 pub(super) const MAX_WIDTH: usize = 1 << 15;
-/// Queries of a work item.
-const QUERIES: usize = 4 * TILE_ROWS;
-/// Keys of a block.
-const KEYS: usize = 4 * PANEL;
 /// Keys in a word of values.
 const GROUP: usize = Kind::Int8.group();
 /// A quantised weight of 1.
@@ -94,41 +89,31 @@ pub(super) fn attention(
     visible: Visible,
     out: &mut Tensor,
 ) -> Result<()> {
-    let Extents {
-        batch,
-        queries,
-        heads,
-        width,
-        ..
-    } = extents;
     let layout = Layout::of(extents);
-    let queries_packed = quantise_queries(path, extents, q)?;
-    // A whole number of cache lines, so that every head starts on one.
-    let head_words = layout.words().next_multiple_of(LANES);
-    let mut packed = k.uninit_like([batch * heads, head_words])?;
-    threads::for_chunks(packed.as_mut_slice(), head_words, |index, packed| {
+    let queries = quantise_queries(path, extents, q)?;
+    let engine = Engine::of(path, Kind::Int8);
+    let pack = |index: usize, packed: &mut [f32]| {
         let source = Source {
             extents,
             index,
-            length: visible.of_batch(index / heads),
+            length: visible.of_batch(index / extents.heads),
         };
         source.pack(path, k.as_slice(), v.as_slice(), packed);
-    });
-    let tiles = threads::tiles(out.as_mut_slice(), heads * width, queries, QUERIES, width);
-    threads::for_each(tiles, |out| {
-        let (b, head) = (out.rows.start / queries, out.columns.start / width);
-        let packed = &packed.as_slice()[(b * heads + head) * head_words..][..head_words];
+    };
+    // A whole number of cache lines, so that every head starts on one.
+    let words = layout.words().next_multiple_of(LANES);
+    for_heads(extents, k, words, out, pack, |packed, out| {
         Item {
             path,
+            engine,
             extents,
             layout,
             visible,
             head: layout.split(packed),
-            queries: queries_packed.as_slice(),
+            queries: queries.as_slice(),
         }
         .run(out);
-    });
-    Ok(())
+    })
 }
 
 /// All queries as bytes: for each token its N heads of `depth` words, then what one step of each is worth in scores.
@@ -205,12 +190,10 @@ impl Source {
             add_scaled(path, &mean, -1.0, &mut centred);
             let bytes: &mut [i8] = &mut bytemuck::cast_slice_mut(&mut words)[..width];
             steps[key] = convert::signed(path, &centred, bytes);
-            surplus[key] = 128 * bytes.iter().map(|&v| i32::from(v)).sum::<i32>();
+            surplus[key] = convert::surplus(bytes);
             poison += poison_of(steps[key]);
-            let panel = panels[key / PANEL * depth * PANEL..].chunks_exact_mut(PANEL);
-            for (line, &word) in panel.zip(&words) {
-                line[key % PANEL] = word;
-            }
+            let (panel, _) = panels[key / PANEL * depth * PANEL..].as_chunks_mut();
+            put_column(panel, key % PANEL, &words);
         }
         poison
     }
@@ -251,6 +234,7 @@ struct Running<'a> {
 /// What a work item needs beside its queries.
 struct Item<'a> {
     path: Path,
+    engine: Engine,
     extents: Extents,
     layout: Layout,
     visible: Visible<'a>,
@@ -282,7 +266,7 @@ impl Item<'_> {
                 for from in (0..rows.len()).step_by(TILE_ROWS) {
                     let count = TILE_ROWS.min(rows.len() - from);
                     let row = rows.start + from;
-                    let counts = self.visible.counts(row..row + count, first..first + KEYS);
+                    let counts = self.visible.counts(row..row + count, first);
                     let running = Running {
                         mixed: &mut mixed[from * columns..][..count * columns],
                         max: &mut max[from..][..count],
@@ -309,7 +293,6 @@ impl Item<'_> {
         let block = first..first + counts.iter().copied().max().unwrap_or(0);
         let (scores, rest) = scratch.split_at_mut(TILE_ROWS * KEYS);
         let (products, weights) = rest.split_at_mut(TILE_ROWS * columns);
-        let engine = Engine::of(self.path, Kind::Int8);
         let segment = [Segment {
             words: queries,
             len: depth,
@@ -322,7 +305,8 @@ impl Item<'_> {
                 add: false,
             };
             let stride = query_stride(self.extents);
-            engine.tile((rows, PANEL.min(block.end - key)), &segment, stride, panel, sums);
+            self.engine
+                .tile((rows, PANEL.min(block.end - key)), &segment, stride, panel, sums);
         }
         let keys_of_block = Keys {
             steps: &self.head.key_steps[block.clone()],
@@ -349,7 +333,7 @@ impl Item<'_> {
                 add: false,
             };
             let panel = &panel[..segment[0].len * PANEL];
-            engine.tile((rows, PANEL), &segment, KEYS / GROUP, panel, sums);
+            self.engine.tile((rows, PANEL), &segment, KEYS / GROUP, panel, sums);
         }
         let products = bytemuck::cast_slice(products);
         gather(self.path, products, &factors, self.head.value_steps, running.mixed);
@@ -388,9 +372,6 @@ fn put_value_body<I: Isa>(x: &[f32], inverse: &[f32], place: u32, line: &mut [u3
         line[i] |= ((x[i] * inverse[i] + ROUND).to_bits() & 0xff) << shift;
     }
 }
-
-/// How many keys of a block each row of a tile sees.
-type Counts = [usize; TILE_ROWS];
 
 /// (what to keep of the sums so far, what a step of the products of this block is worth), for each query.
 type Factors = [[f32; 2]; TILE_ROWS];

@@ -12,7 +12,7 @@ pub use conv2d::{Conv2d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsample
 pub use conv3d::{Conv3d, conv3d_causal};
 
 use crate::ending::Ending;
-use crate::product::{Engine, Kind, Panels};
+use crate::product::{Kind, Panels};
 use crate::reference::ConvShape;
 use crate::{Error, Path, Precision, Result, check, reference, threads, trace};
 
@@ -52,7 +52,7 @@ impl Weights {
         if let Some(bias) = bias {
             check::length(op, "bias", bias.len(), out_channels)?;
         }
-        let kind = kind_of(precision)?;
+        let kind = precision.of_convolutions()?.kind();
         let padded = kind.words(in_channels) * kind.group();
         let panels = Panels::pack(kind, taps * padded, out_channels, |o, out| {
             let weight = &weight[o * in_channels * taps..][..in_channels * taps];
@@ -93,17 +93,6 @@ impl Weights {
             .map(|i| packed[at(i)])
             .collect()
     }
-}
-
-/// What convolutions of a precision are made of: they have no int8 form, and where the processor has no instruction for
-/// bf16, int8 models take f32 instead.
-fn kind_of(precision: Precision) -> Result<Kind> {
-    Ok(match precision {
-        Precision::F32 => Kind::F32,
-        Precision::Bf16 => Kind::Bf16,
-        Precision::Int8 if Engine::of(Path::active()?, Kind::Bf16).is_native() => Kind::Bf16,
-        Precision::Int8 => Kind::F32,
-    })
 }
 
 fn one_of(op: &'static str, what: &'static str, got: usize, allowed: [usize; 2], expected: &'static str) -> Result<()> {

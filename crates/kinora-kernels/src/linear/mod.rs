@@ -28,12 +28,36 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Every precision, the most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
     /// The mode of attention that goes with it.
     pub const fn attention_mode(self) -> AttentionMode {
         match self {
             Self::F32 | Self::Bf16 => AttentionMode::Exact,
             Self::Int8 => AttentionMode::Fast,
         }
+    }
+
+    /// What convolutions compute with in a model of this precision: they have no int8 form and take bf16 instead, or f32
+    /// where the active path has no instructions for bf16.
+    ///
+    /// **Errors**: those of [`Path::active`].
+    pub fn of_convolutions(self) -> Result<Self> {
+        Ok(match self {
+            Self::Int8 if Self::Bf16.is_native()? => Self::Bf16,
+            Self::Int8 => Self::F32,
+            other => other,
+        })
     }
 
     /// Whether linear layers in this precision run at more than the f32 rate on the active path: the processor has
@@ -51,7 +75,7 @@ impl Precision {
         Ok(Engine::of(Path::active()?, self.kind()).name())
     }
 
-    const fn kind(self) -> Kind {
+    pub(crate) const fn kind(self) -> Kind {
         match self {
             Self::F32 => Kind::F32,
             Self::Bf16 => Kind::Bf16,
@@ -62,8 +86,6 @@ impl Precision {
 
 /// The weights of a linear layer, packed once.
 pub struct Linear {
-    out_features: usize,
-    in_features: usize,
     /// The columns are the output features.
     panels: Panels,
     /// Zeros where there is none.
@@ -143,8 +165,6 @@ impl Linear {
 
     fn new(panels: Panels, bias: Option<&[f32]>) -> Self {
         Self {
-            out_features: panels.columns(),
-            in_features: panels.depth(),
             bias: bias.map_or_else(|| vec![0.0; panels.columns()], <[f32]>::to_vec),
             panels,
         }
@@ -152,12 +172,12 @@ impl Linear {
 
     /// N.
     pub const fn out_features(&self) -> usize {
-        self.out_features
+        self.panels.columns()
     }
 
     /// K.
     pub const fn in_features(&self) -> usize {
-        self.in_features
+        self.panels.depth()
     }
 
     /// What it computes with.
@@ -190,7 +210,7 @@ fn check_parameters(weights: usize, bias: Option<&[f32]>, out_features: usize, i
 /// **Errors**: a last axis that is not K; those of the norm in front, if there is one.
 pub fn linear<'a>(x: impl Into<Input<'a>>, w: &Linear, act: Activation) -> Result<Tensor> {
     let x = x.into();
-    x.check("linear", w.in_features)?;
+    x.check("linear", w.in_features())?;
     let mut out = x.tensor().uninit_like(out_dims(x, w))?;
     run(x, [w], Ending::Activation(act), [&mut out])?;
     Ok(out)
@@ -204,7 +224,7 @@ pub fn linear<'a>(x: impl Into<Input<'a>>, w: &Linear, act: Activation) -> Resul
 pub fn linears<'a, const P: usize>(x: impl Into<Input<'a>>, layers: [&Linear; P]) -> Result<[Tensor; P]> {
     let x = x.into();
     for w in layers {
-        x.check("linears", w.in_features)?;
+        x.check("linears", w.in_features())?;
         if w.precision() != layers[0].precision() {
             return Err(crate::Error::Value {
                 op: "linears",
@@ -251,7 +271,7 @@ pub fn linear_gated_residual<'a>(
 ) -> Result<Tensor> {
     let x = x.into();
     let tokens = check_residual("linear_gated_residual", x, w, &residual)?;
-    gate.check("linear_gated_residual", tokens, w.out_features)?;
+    gate.check("linear_gated_residual", tokens, w.out_features())?;
     run(x, [w], Ending::Gated(gate), [&mut residual])?;
     Ok(residual)
 }
@@ -259,13 +279,13 @@ pub fn linear_gated_residual<'a>(
 fn out_dims(x: Input, w: &Linear) -> Vec<usize> {
     let mut dims = x.tensor().dims().to_vec();
     if let Some(last) = dims.last_mut() {
-        *last = w.out_features;
+        *last = w.out_features();
     }
     dims
 }
 
 fn check_residual(op: &'static str, x: Input, w: &Linear, residual: &Tensor) -> Result<usize> {
-    let tokens = x.check(op, w.in_features)?;
+    let tokens = x.check(op, w.in_features())?;
     let dims = out_dims(x, w);
     if residual.dims() != dims {
         return Err(residual.mismatch(op, format!("{dims:?}")).into());
@@ -274,8 +294,8 @@ fn check_residual(op: &'static str, x: Input, w: &Linear, residual: &Tensor) -> 
 }
 
 fn run<const P: usize>(x: Input, layers: [&Linear; P], ending: Ending, outs: [&mut Tensor; P]) -> Result<()> {
-    let tokens = x.tensor().elements() / layers.first().map_or(1, |l| l.in_features);
-    let macs: usize = layers.iter().map(|l| tokens * l.in_features * l.out_features).sum();
+    let tokens = x.tensor().elements() / layers.first().map_or(1, |l| l.in_features());
+    let macs: usize = layers.iter().map(|l| tokens * l.in_features() * l.out_features()).sum();
     let name = layers.first().map_or("linear", |l| match l.precision() {
         Precision::F32 => "linear f32",
         Precision::Bf16 => "linear bf16",
@@ -295,17 +315,17 @@ fn run<const P: usize>(x: Input, layers: [&Linear; P], ending: Ending, outs: [&m
 
 fn run_reference(x: Input, w: &Linear, ending: Ending, out: &mut Tensor) {
     let (columns, bias) = (w.panels.to_columns(), Some(w.bias.as_slice()));
-    threads::for_chunks(out.as_mut_slice(), w.out_features, |token, out| {
-        let (mut buffer, mut sums) = (vec![0.0; w.in_features], vec![0.0; out.len()]);
+    threads::for_chunks(out.as_mut_slice(), w.out_features(), |token, out| {
+        let (mut buffer, mut sums) = (vec![0.0; w.in_features()], vec![0.0; out.len()]);
         let row = x.row(Path::Reference, token, &mut buffer);
         match w.precision() {
-            Precision::F32 => reference::linear(row, &columns, bias, w.in_features, &mut sums),
+            Precision::F32 => reference::linear(row, &columns, bias, w.in_features(), &mut sums),
             Precision::Bf16 => {
                 let row: Vec<f32> = row
                     .iter()
                     .map(|&v| convert::bf16_value(convert::bf16_bits(v)))
                     .collect();
-                reference::linear(&row, &columns, bias, w.in_features, &mut sums);
+                reference::linear(&row, &columns, bias, w.in_features(), &mut sums);
             }
             Precision::Int8 => reference::linear_int8(row, &columns, w.panels.steps(), bias, &mut sums),
         }

@@ -28,8 +28,8 @@ pub(super) fn linears<const P: usize>(
 ) {
     let Some(first) = layers.first() else { return };
     let engine = Engine::of(path, first.panels.kind());
-    let rows = outs[0].elements().checked_div(first.out_features).unwrap_or(0);
-    let columns: usize = layers.iter().map(|l| l.out_features).sum();
+    let rows = outs[0].elements().checked_div(first.out_features()).unwrap_or(0);
+    let columns: usize = layers.iter().map(|l| l.out_features()).sum();
     // Whole rows where possible, so that each is converted once; parts of a row only for a single layer.
     let (row_block, column_block) = block_size(rows, columns, P == 1);
     let mut lists = outs.map(|out| {
@@ -40,7 +40,7 @@ pub(super) fn linears<const P: usize>(
         .map(|_| lists.iter_mut().filter_map(Iterator::next).collect())
         .collect();
     let work = |outs: Vec<TileMut>| run(path, engine, input, &layers, ending, outs);
-    if rows * columns * first.in_features < SMALL {
+    if rows * columns * first.in_features() < SMALL {
         items.into_iter().for_each(work);
     } else {
         threads::for_each(items, work);
@@ -76,7 +76,7 @@ fn run(path: Path, engine: Engine, input: Input, layers: &[&Linear], ending: End
     let Some((layer, item)) = layers.first().zip(outs.first()) else {
         return;
     };
-    let (rows, width, words) = (item.rows.clone(), layer.in_features, layer.panels.depth_words());
+    let (rows, width, words) = (item.rows.clone(), layer.in_features(), layer.panels.depth_words());
     let in_place = match input {
         Input::Plain(x) if engine.kind() == Kind::F32 => Some(x),
         _ => None,

@@ -116,7 +116,7 @@ fn every_path_and_ending_agrees_with_the_reference() {
             weight.iter().map(|w| (w * 127.0) as i8).collect(),
             values(seed + 5, outer),
         );
-        for precision in PRECISIONS {
+        for precision in Precision::ALL {
             assert_paths_agree(&format!("{case} {precision:?}"), || {
                 let w = Linear::pack_as(&weight, bias, outer, inner, precision)?;
                 linear(&x, &w, acts[i % acts.len()])
@@ -129,8 +129,6 @@ fn every_path_and_ending_agrees_with_the_reference() {
     }
 }
 
-const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
-
 #[test]
 fn a_norm_on_the_way_in_is_the_norm_before() {
     for (tokens, width) in [(1, 1), (30, 70), (130, 512)] {
@@ -139,7 +137,7 @@ fn a_norm_on_the_way_in_is_the_norm_before() {
         let table = tensor(4, [2, width]);
         let rows: Vec<u32> = (0..tokens).map(|t| (t % 2) as u32).collect();
         let weights: Vec<_> = [5, 6, 7].map(|seed| values(seed, 40 * width)).into();
-        for precision in PRECISIONS {
+        for precision in Precision::ALL {
             let pack = || {
                 weights
                     .iter()
@@ -228,7 +226,7 @@ fn one_two_and_three_threads_give_the_same_bits() {
     let (weight, x) = (values(1, 300 * 700), tensor(2, [150, 700]));
     let cases = fast_paths()
         .into_iter()
-        .flat_map(|p| PRECISIONS.map(|precision| (p, precision)));
+        .flat_map(|p| Precision::ALL.map(|precision| (p, precision)));
     for (path, precision) in cases {
         let run = |count| {
             set_threads(count).unwrap();
@@ -244,7 +242,7 @@ fn one_two_and_three_threads_give_the_same_bits() {
 #[test]
 fn weights_packed_for_one_path_work_on_every_other() {
     let (weight, x) = (values(1, 20 * 30), tensor(2, [5, 30]));
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         let packed = |path: Path| {
             path.with(|| Linear::pack_as(&weight, None, 20, 30, precision))
                 .unwrap()

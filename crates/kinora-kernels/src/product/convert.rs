@@ -2,10 +2,8 @@
 
 use super::Kind;
 use crate::Path;
+use crate::math::ROUND;
 use crate::simd::{Isa, LANES, on_path};
-
-/// Adding it to a small f32 rounds to an integer, half to even, which then stands in the low bits: 1.5 * 2^23.
-pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Writes `x` as words of `kind`, zero beyond its end; gives what one step of an integer is worth (1 for floats).
 pub(crate) fn to_words(path: Path, kind: Kind, x: &[f32], out: &mut [u32]) -> f32 {
@@ -82,6 +80,11 @@ pub(crate) fn step_of(max: f32, steps: f32) -> (f32, f32) {
 #[inline(always)]
 pub(crate) fn byte(v: f32, inv_step: f32) -> u8 {
     ((v * inv_step + ROUND).to_bits() as u8).wrapping_add(128)
+}
+
+/// What of a sum over `bytes` is due to the other side being stored as q + 128.
+pub(crate) fn surplus(bytes: &[i8]) -> i32 {
+    128 * bytes.iter().map(|&v| i32::from(v)).sum::<i32>()
 }
 
 #[inline(always)]

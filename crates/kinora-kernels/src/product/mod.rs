@@ -24,7 +24,7 @@ mod portable;
 mod tests;
 
 pub(crate) use engine::Engine;
-pub(crate) use panels::Panels;
+pub(crate) use panels::{Panels, put_column};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 32;

@@ -77,7 +77,7 @@ impl Panels {
             for (j, n) in columns.enumerate() {
                 let bytes: &mut [i8] = &mut bytemuck::cast_slice_mut(&mut words)[..depth];
                 steps[j] = column(n, bytes);
-                surplus[j] = 128 * bytes.iter().map(|&v| i32::from(v)).sum::<i32>();
+                surplus[j] = convert::surplus(bytes);
                 put_column(panel, j, &words);
             }
         });
@@ -175,7 +175,8 @@ impl Panels {
     }
 }
 
-fn put_column(panel: &mut [[u32; PANEL]], column: usize, words: &[u32]) {
+/// Writes the words of one column of a panel.
+pub(crate) fn put_column(panel: &mut [[u32; PANEL]], column: usize, words: &[u32]) {
     for (row, &word) in panel.iter_mut().zip(words) {
         row[column] = word;
     }
