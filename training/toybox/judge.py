@@ -53,6 +53,21 @@ class Judge(nn.Module):
         classes = HEADS | {"actor": actors}
         self.heads = nn.ModuleDict({name: nn.Linear(HIDDEN, n) for name, n in classes.items()})
 
+    @classmethod
+    def folded(cls, weights):
+        """The judge of exported weights: norms that do nothing, biases in them."""
+        judge = cls(actors=weights["heads.actor.weight"].shape[0], widths=tuple(weights[f"{n}.bias"].shape[0] for n in ("stem", "down1", "down2")))
+        state = judge.state_dict()
+        for name, value in weights.items():
+            if f"{name.removesuffix('.weight').removesuffix('.bias')}.1.running_var" in state:
+                layer, part = name.rsplit(".", 1)
+                state[f"{layer}.0.weight" if part == "weight" else f"{layer}.1.bias"] = value.float()
+                state[f"{layer}.1.running_var"] = torch.full_like(state[f"{layer}.1.running_var"], 1 - 1e-5)
+            else:
+                state[name] = value.float()
+        judge.load_state_dict(state)
+        return judge
+
     def forward(self, x):
         batch, frames = x.shape[:2]
         x = F.pixel_unshuffle(x.flatten(0, 1) * 2 - 1, 4)  # [B*17, 48, 36, 64]
@@ -74,19 +89,14 @@ def fold(judge):
     """The state of `judge` with each batch norm folded into the convolution before it."""
     state = {k: v.detach().float() for k, v in judge.state_dict().items()}
     out = {}
-    for key, value in state.items():
-        if key.endswith(".0.weight") and key.replace(".0.weight", ".1.running_var") in state:
-            norm = key.replace(".0.weight", ".1.")
-            gain = state[norm + "weight"] / (state[norm + "running_var"] + 1e-5).sqrt()
-            name = key.replace(".0.weight", "")
-            out[name + ".weight"] = value * gain.view(-1, 1, 1, 1)
-            out[name + ".bias"] = state[norm + "bias"] - state[norm + "running_mean"] * gain
-        elif ".1." in key and key.rsplit(".1.", 1)[0] + ".0.weight" in state and not key.startswith("stage3.1.first.weight"):
-            if key.rsplit(".1.", 1)[1] in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
-                continue
-            out[key] = value
-        else:
-            out[key] = value
+    for name, module in judge.named_modules():
+        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
+            norm = module[1]
+            gain = norm.weight.float() / (norm.running_var.float() + norm.eps).sqrt()
+            out[f"{name}.weight"] = (module[0].weight.float() * gain.view(-1, 1, 1, 1)).detach()
+            out[f"{name}.bias"] = (norm.bias - norm.running_mean * gain).float().detach()
+        elif isinstance(module, nn.Linear) or name == "grid":
+            out |= {f"{name}.{part}": state[f"{name}.{part}"] for part in ("weight", "bias")}
     return out
 
 

@@ -1,0 +1,134 @@
+"""Distils the transformer to few steps without guidance.
+
+    distill.py OUT --until T --vae FILE --init OUT/transformer.pt --sprites DIR --text DIR
+
+A step of the student goes 1/6 of the way. Its target is where the teacher arrives there with four guided steps from the
+same noisy latents: the mean velocity of that way (progressive distillation, Salimans and Ho 2022, all halvings at once,
+with the guidance in the target as Meng et al. 2023). Writes OUT/student.pt (running mean) and OUT/student.json.
+"""
+
+import random
+from pathlib import Path
+
+import torch
+
+from common import DEVICE, Clock, Log, autocast, ema_update, save_json, save_state, setup
+from data import LATENT_FRAMES, TOKENS_PER_FRAME, Scenes
+from train_transformer import (
+    Optimizers, common_arguments, draw_clean, fill, initial, load_encoder, make_data, rope, token_weight, warm_up,
+    warm_up_encoder, weighted,
+)  # fmt: skip
+from transformer import Config, Transformer, input_order, output_order, patchify
+
+SHIFT = 3.0
+EMA = 0.997
+
+
+def sigma_of(u):
+    """The shifted schedule: u = 1 is noise, u = 0 is clean."""
+    return SHIFT * u / (1 + (SHIFT - 1) * u)
+
+
+def draw_starts(count, steps):
+    """Where the student's steps start: two of three on the grid of `steps` steps, the rest anywhere."""
+    grid = torch.randint(1, steps + 1, (count,), device=DEVICE) / steps
+    anywhere = torch.rand(count, device=DEVICE).clamp(min=0.3 / steps)
+    return torch.where(torch.rand(count, device=DEVICE) < 0.67, grid, anywhere)
+
+
+@torch.no_grad()
+def teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args):
+    """Mean guided velocity of the teacher from `start` to `end` [B] in `args.teacher_steps` Euler steps."""
+    both, flags = torch.cat([text, nothing.to(text.dtype).expand_as(text)]), torch.cat([is_clean, is_clean])
+    x, moving = noisy, 1 - is_clean
+    for i in range(args.teacher_steps):
+        u, next_u = (start + (end - start) * (i + k) / args.teacher_steps for k in (0, 1))
+        sigma, step = sigma_of(u), sigma_of(next_u) - sigma_of(u)
+        with autocast():
+            out = teacher(torch.cat([x, x]), both, torch.cat([sigma, sigma]) * 1000, flags, *tables).float()
+        cond, uncond = out.chunk(2)
+        x = x + step[:, None, None] * moving * input_order(uncond + args.guidance * (cond - uncond))
+    way = (sigma_of(end) - sigma_of(start))[:, None, None]
+    return output_order((x - noisy) / way)
+
+
+def make_lessons(teacher, data, image, nothing, args):
+    """One batch of noisy latents with the teacher's targets."""
+    orientation, latents, text, cover = data.pick(image, args.images if image else args.clips)
+    count, frames = latents.shape[0], latents.shape[2]
+    clean = patchify(latents).float()
+    is_clean = draw_clean(count, frames)
+    start = draw_starts(count, args.steps)
+    end = (start - 1 / args.steps).clamp(min=0)
+    level = sigma_of(start)[:, None, None] * (1 - is_clean)
+    noisy = (1 - level) * clean + level * torch.randn_like(clean)
+    tables = rope(frames, orientation)
+    target = teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args)
+    return noisy, text, sigma_of(start) * 1000, is_clean, tables, target, token_weight(cover, is_clean)
+
+
+def student_loss(student, lessons):
+    noisy, text, timesteps, is_clean, tables, target, weight = lessons
+    with autocast():
+        out = student(noisy, text, timesteps, is_clean, *tables)
+    return weighted(out.float() - target, weight)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    setup()
+    source = Scenes(args.text, args.seed, workers=args.workers, count=args.chunk)
+    data, nothing = make_data(args, args.keep_clips, args.keep_images)
+    torch.manual_seed(args.seed)
+    student, teacher = (Transformer(Config(layers=args.layers)).to(DEVICE) for _ in range(2))
+    teacher.requires_grad_(False)
+    if args.compile:
+        for model, gradients, times in ((student, True, 1), (teacher, False, 2)):
+            model.compile_blocks()
+            warm_up(model, [(args.clips * times, LATENT_FRAMES, gradients), (args.images * times, 1, gradients)])
+        warm_up_encoder(data, args.chunk)
+    load_encoder(data, args.vae, args.compile)
+    weights = {k: v.float() for k, v in initial(args.init).items()}
+    teacher.load_state_dict(weights)
+    student.load_state_dict(weights)
+    fill(data, source, True, args.fill_images)
+    fill(data, source, False, args.fill_clips)
+    optimizers = Optimizers(student)
+    ema, clock, log, credit, step = [p.detach().clone() for p in optimizers.all], Clock(args.until), Log(50), 0.0, 0
+    while not clock.over() and step < args.max_steps:
+        lr = args.lr * min(1, (step + 5) / 50) * max(0.02, 1 - clock.progress())
+        image = random.random() < 0.1
+        lessons = make_lessons(teacher, data, image, nothing, args)
+        for _ in range(args.repeat):
+            loss = student_loss(student, lessons)
+            loss.backward()
+            optimizers.step(lr)
+            ema_update(ema, optimizers.all, min(EMA, 1 - 3 / (step + 4)))
+            step += 1
+            log.add(lr=lr, **{"image" if image else "clip": loss})
+        credit += 0 if image else args.clips / args.reuse_clips
+        while credit >= args.chunk:
+            data.add(source.get(DEVICE), False)
+            credit -= args.chunk
+    source.close()
+    out = Path(args.out)
+    names = [n for n, _ in student.named_parameters()]
+    settings = {"steps": args.steps, "guidance": args.guidance, "teacher_steps": args.teacher_steps, "shift": SHIFT}
+    save_json(out / "student.json", settings | {"optimizer_steps": step, "log": log.rows})
+    save_state(out / "student.pt", {n: e.detach().float().cpu() for n, e in zip(names, ema)})
+
+
+def arguments(argv):
+    parser = common_arguments(__doc__)
+    parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--images", type=int, default=192, help="images in a batch")
+    parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--steps", type=int, default=6, help="steps of the student")
+    parser.add_argument("--teacher-steps", type=int, default=4, help="steps of the teacher in one of the student's")
+    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--repeat", type=int, default=2, help="how often a batch of lessons is used, one after the other")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()
