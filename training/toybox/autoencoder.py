@@ -27,9 +27,15 @@ class MemBlock(nn.Module):
     def __init__(self, channels_in, channels_out):
         super().__init__()
         self.conv = nn.Sequential(
-            conv(channels_in * 2, channels_out), nn.ReLU(), conv(channels_out, channels_out), nn.ReLU(), conv(channels_out, channels_out)
+            conv(channels_in * 2, channels_out),
+            nn.ReLU(),
+            conv(channels_out, channels_out),
+            nn.ReLU(),
+            conv(channels_out, channels_out),
         )
-        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1, bias=False)
+        self.skip = (
+            nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1, bias=False)
+        )
         self.act = nn.ReLU()
 
     def forward(self, x, past):
@@ -93,7 +99,12 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(*encoder, conv(channels, LATENT_CHANNELS))
         decoder = [Clamp(), conv(LATENT_CHANNELS, widths[0]), nn.ReLU()]
         for wide, narrow, stride in zip(widths, widths[1:], (1, 2, 2)):
-            decoder += [*mem_blocks(wide), nn.Upsample(scale_factor=2), TGrow(wide, stride), conv(wide, narrow, bias=False)]
+            decoder += [
+                *mem_blocks(wide),
+                nn.Upsample(scale_factor=2),
+                TGrow(wide, stride),
+                conv(wide, narrow, bias=False),
+            ]
         self.decoder = nn.Sequential(*decoder, nn.ReLU(), conv(widths[-1], 3 * PATCH**2))
 
     def encode(self, frames):

@@ -1,5 +1,7 @@
 """What the trainers share: device, files that other steps leave, time, logs."""
 
+import contextlib
+import fcntl
 import json
 import os
 import time
@@ -27,6 +29,16 @@ def free_memory():
     """Gives cached memory back to the device: other steps wait and train there at the same time."""
     if DEVICE.type == "cuda":
         torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def turn(folder):
+    """One step at a time compiles: its made-up batches take as much memory as training."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / "turn", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        free_memory()
 
 
 def wait_for(path, seconds=1800):

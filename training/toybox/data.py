@@ -116,7 +116,11 @@ class Ring:
     def put(self, latents, text, cover):
         n = latents.shape[0]
         rows = (torch.arange(n, device=latents.device) + self.at) % self.size
-        self.latents[rows], self.text[rows], self.cover[rows] = latents.to(self.latents.dtype), text.to(self.text.dtype), cover.to(self.cover.dtype)
+        self.latents[rows], self.text[rows], self.cover[rows] = (
+            latents.to(self.latents.dtype),
+            text.to(self.text.dtype),
+            cover.to(self.cover.dtype),
+        )
         self.at, self.count = (self.at + n) % self.size, min(self.size, self.count + n)
 
 
@@ -149,7 +153,9 @@ class LatentData:
         pixels, actors = self.render(G, C, A, seconds_of(frames), scenes.ORIENT[orientation])
         raw = torch.cat([self.encoder(part.to(self.dtype)) for part in pixels.split(64 if image else 16)])
         latents = ((raw.float() - self.mean) / self.std).flatten(3)
-        self.rings[image][orientation].put(latents, self.text_encoder(ids, lengths), token_cover(actors, GRIDS[orientation]))
+        self.rings[image][orientation].put(
+            latents, self.text_encoder(ids, lengths), token_cover(actors, GRIDS[orientation])
+        )
         return batch
 
     def pick(self, image, batch):

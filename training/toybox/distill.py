@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from common import DEVICE, Clock, Log, autocast, ema_update, save_json, save_state, setup
+from common import DEVICE, Clock, Log, autocast, ema_update, save_json, save_state, setup, turn, wait_for
 from data import LATENT_FRAMES, TOKENS_PER_FRAME, Scenes
 from train_transformer import (
     Optimizers, common_arguments, draw_clean, fill, initial, load_encoder, make_data, rope, token_weight, warm_up,
@@ -83,9 +83,11 @@ def main(argv=None):
     student, teacher = (Transformer(Config(layers=args.layers)).to(DEVICE) for _ in range(2))
     teacher.requires_grad_(False)
     if args.compile:
+        wait_for(args.vae)  # the autoencoder needs the memory
         for model, gradients, times in ((student, True, 1), (teacher, False, 2)):
             model.compile_blocks()
-            warm_up(model, [(args.clips * times, LATENT_FRAMES, gradients), (args.images * times, 1, gradients)])
+            with turn(args.out):
+                warm_up(model, [(args.clips * times, LATENT_FRAMES, gradients), (args.images * times, 1, gradients)])
         warm_up_encoder(data, args.chunk)
     load_encoder(data, args.vae, args.compile)
     weights = {k: v.float() for k, v in initial(args.init).items()}
@@ -126,7 +128,9 @@ def arguments(argv):
     parser.add_argument("--steps", type=int, default=6, help="steps of the student")
     parser.add_argument("--teacher-steps", type=int, default=4, help="steps of the teacher in one of the student's")
     parser.add_argument("--guidance", type=float, default=5.0)
-    parser.add_argument("--repeat", type=int, default=2, help="how often a batch of lessons is used, one after the other")
+    parser.add_argument(
+        "--repeat", type=int, default=2, help="how often a batch of lessons is used, one after the other"
+    )
     return parser.parse_args(argv)
 
 

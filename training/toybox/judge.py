@@ -56,7 +56,10 @@ class Judge(nn.Module):
     @classmethod
     def folded(cls, weights):
         """The judge of exported weights: norms that do nothing, biases in them."""
-        judge = cls(actors=weights["heads.actor.weight"].shape[0], widths=tuple(weights[f"{n}.bias"].shape[0] for n in ("stem", "down1", "down2")))
+        judge = cls(
+            actors=weights["heads.actor.weight"].shape[0],
+            widths=tuple(weights[f"{n}.bias"].shape[0] for n in ("stem", "down1", "down2")),
+        )
         state = judge.state_dict()
         for name, value in weights.items():
             if f"{name.removesuffix('.weight').removesuffix('.bias')}.1.running_var" in state:
@@ -78,11 +81,13 @@ class Judge(nn.Module):
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1).unflatten(0, (batch, frames))  # [B, 17, 512]
         clip = torch.cat([pooled.mean(1), pooled.amax(1)], 1)  # [B, 1024]
         looks = F.relu(self.appearance(clip))
+        logits = {name: self.heads[name](looks) for name in APPEARANCE}
+        if frames == 1:  # a single frame has no motion
+            return logits, pooled
         grid = F.relu(self.grid(x)).contiguous().flatten(1)  # [B*17, 32*9*16], channel first
         frame = F.relu(self.frame(grid)).view(batch, -1)  # [B, 17*256]
         moves = F.relu(self.motion(frame))
-        logits = {name: head(looks if name in APPEARANCE else moves) for name, head in self.heads.items()}
-        return logits, pooled
+        return logits | {name: head(moves) for name, head in self.heads.items() if name not in APPEARANCE}, pooled
 
 
 def fold(judge):

@@ -51,7 +51,9 @@ class Renderer:
 
     def __call__(self, G, C, A, seconds, size, window=None):
         offsets, w, h = window or (torch.zeros(G.shape[0], 2, dtype=torch.int32, device=G.device), *size)
-        planes = self.planes(*(v.float().contiguous() for v in (G, C, A, seconds)), size, offsets.int().contiguous(), w, h)
+        planes = self.planes(
+            *(v.float().contiguous() for v in (G, C, A, seconds)), size, offsets.int().contiguous(), w, h
+        )
         return planes[:, :, :3], planes[:, :, 3:]
 
 

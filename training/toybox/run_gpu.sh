@@ -5,7 +5,7 @@
 #   run_gpu.sh OUT INPUTS        INPUTS has sprites/, text_encoder/, vae.safetensors, transformer.safetensors, prompts.json
 #
 # Seconds from the start at which the steps end:
-JUDGE=${JUDGE:-115} VAE=${VAE:-465} TRANSFORMER=${TRANSFORMER:-1290} STUDENT=${STUDENT:-1525}
+JUDGE=${JUDGE:-150} VAE=${VAE:-450} TRANSFORMER=${TRANSFORMER:-1230} STUDENT=${STUDENT:-1450}
 set -eu
 out=$1 in=$2 here=$(dirname "$0") start=$(date +%s)
 mkdir -p "$out"
@@ -18,6 +18,7 @@ step() { # name, seconds, arguments
 }
 step judge train_judge.py $JUDGE
 step vae train_autoencoder.py $VAE --compile --init "$in/vae.safetensors" --after "$out/judge.safetensors"
+sleep 20 # the autoencoder compiles first: it is needed first
 step transformer train_transformer.py $TRANSFORMER --compile --vae "$out/vae.pt" --init "$in/transformer.safetensors"
-step student distill.py $STUDENT --compile --vae "$out/vae.pt" --init "$out/transformer.pt"
+step student distill.py $STUDENT --compile --keep-clips 4000 --keep-images 8000 --vae "$out/vae.pt" --init "$out/transformer.pt"
 wait

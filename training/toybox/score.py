@@ -58,7 +58,13 @@ def sample(model, text, nothing, steps, guidance, seeds, orientation=0, frames=L
         patches = patchify(x)
         timesteps = torch.full((texts.shape[0],), float(sigma) * 1000, device=DEVICE)
         with autocast():
-            out = model(torch.cat([patches, patches]) if guided else patches, texts, timesteps, flags, *rope(frames, orientation))
+            out = model(
+                torch.cat([patches, patches]) if guided else patches,
+                texts,
+                timesteps,
+                flags,
+                *rope(frames, orientation),
+            )
         out = out.float()
         velocity = out[batch:] + guidance * (out[:batch] - out[batch:]) if guided else out
         x = x + float(following - sigma) * unpatchify(velocity, frames, height, width)
@@ -96,7 +102,10 @@ def table(results):
     for kind in ["all", *sorted({r["kind"] for r in results})]:
         rows = [r["verdicts"] for r in results if kind in ("all", r["kind"])]
         heads = sorted({h for r in rows for h in r})
-        out[kind] = {h: [round(100 * float(np.mean([r[h] for r in rows if h in r])), 1), sum(h in r for r in rows)] for h in heads}
+        out[kind] = {
+            h: [round(100 * float(np.mean([r[h] for r in rows if h in r])), 1), sum(h in r for r in rows)]
+            for h in heads
+        }
     return out
 
 
@@ -118,7 +127,14 @@ def score(entry, prompts, judge, names, encoder, tokenizer, out, batch):
     nothing, results, strips = embed([""]), [], []
     for at in range(0, len(prompts), batch):
         part = prompts[at : at + batch]
-        latents = sample(model, embed([p["prompt"] for p in part]), nothing, int(steps), float(guidance), [1000 + p["id"] for p in part])
+        latents = sample(
+            model,
+            embed([p["prompt"] for p in part]),
+            nothing,
+            int(steps),
+            float(guidance),
+            [1000 + p["id"] for p in part],
+        )
         frames = decode(vae, latents)
         with autocast():
             logits, _ = judge(judge_frames(frames))
@@ -128,7 +144,10 @@ def score(entry, prompts, judge, names, encoder, tokenizer, out, batch):
             small = F.avg_pool2d(frames[i, [0, 16, 32]], 4).permute(0, 2, 3, 1)
             strips.append((torch.cat(list(small), 1) * 255).byte().cpu().numpy())
     scores = table(results)
-    save_json(Path(out) / f"score_{name}.json", {"steps": int(steps), "guidance": float(guidance), "scores": scores, "results": results})
+    save_json(
+        Path(out) / f"score_{name}.json",
+        {"steps": int(steps), "guidance": float(guidance), "scores": scores, "results": results},
+    )
     sheet(strips, Path(out) / f"sheet_{name}.jpg")
     print(name, json.dumps(scores["all"]), flush=True)
 

@@ -44,7 +44,11 @@ class TextEncoder(nn.Module):
         """ids [B, 64], lengths [B] -> [B, 64, 384]"""
         batch, tokens = ids.shape
         x = self.get("embeddings.word_embeddings.weight")[ids.long()]
-        x = x + self.get("embeddings.position_embeddings.weight")[:tokens] + self.get("embeddings.token_type_embeddings.weight")[0]
+        x = (
+            x
+            + self.get("embeddings.position_embeddings.weight")[:tokens]
+            + self.get("embeddings.token_type_embeddings.weight")[0]
+        )
         x = self.norm(x, "embeddings.LayerNorm")
         real = torch.arange(tokens, device=ids.device)[None] < lengths[:, None]
         for i in range(LAYERS):
@@ -53,7 +57,11 @@ class TextEncoder(nn.Module):
                 self.linear(x, layer + "attention.self." + part).view(batch, tokens, HEADS, -1).transpose(1, 2)
                 for part in ("query", "key", "value")
             )
-            o = F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None, :]).transpose(1, 2).reshape(batch, tokens, WIDTH)
+            o = (
+                F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None, :])
+                .transpose(1, 2)
+                .reshape(batch, tokens, WIDTH)
+            )
             x = self.norm(self.linear(o, layer + "attention.output.dense") + x, layer + "attention.output.LayerNorm")
             h = F.gelu(self.linear(x, layer + "intermediate.dense"))
             x = self.norm(self.linear(h, layer + "output.dense") + x, layer + "output.LayerNorm")

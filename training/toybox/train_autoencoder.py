@@ -17,7 +17,20 @@ from safetensors.torch import load_file, save_file
 
 import scenes
 from autoencoder import Autoencoder
-from common import DEVICE, Clock, Log, autocast, ema_update, free_memory, place, save_json, save_state, setup, wait_for
+from common import (
+    DEVICE,
+    Clock,
+    Log,
+    autocast,
+    ema_update,
+    free_memory,
+    place,
+    save_json,
+    save_state,
+    setup,
+    turn,
+    wait_for,
+)
 from data import Scenes, seconds_of, take_frames
 from render import make_renderer
 
@@ -118,7 +131,8 @@ def evaluate(model, render, clips=36, picture=None):
             z = model.encode(x.to(torch.bfloat16 if x.is_cuda else x.dtype))
             y = model.decode(z).float().clamp(0, 1)
         square = (y - x.float()).pow(2)
-        on_actors = (square * actors).sum() / (3 * actors.sum() + 1)
+        mask = actors.float()
+        on_actors = (square * mask).sum() / (3 * mask.sum() + 1)
         scores.append([db(v.item()) for v in (square.mean(), square[:, 0].mean(), on_actors)])
         latents.append(z.float()[0].permute(1, 0, 2, 3).flatten(1))
         if orientation == 0 and len(rows) < 12:
@@ -129,7 +143,10 @@ def evaluate(model, render, clips=36, picture=None):
     z, score = torch.cat(latents, 1), torch.tensor(scores)
     names = ("psnr", "psnr_first_frame", "psnr_actors")
     result = {n: round(v, 3) for n, v in zip(names, score.mean(0).tolist())}
-    result |= {"psnr_worst": round(score[:, 0].min().item(), 3), "psnr_actors_worst": round(score[:, 2].min().item(), 3)}
+    result |= {
+        "psnr_worst": round(score[:, 0].min().item(), 3),
+        "psnr_actors_worst": round(score[:, 2].min().item(), 3),
+    }
     return result, z.mean(1), z.std(1)
 
 
@@ -151,7 +168,8 @@ def main(argv=None):
     parameters = list(model.parameters())
     losses = Losses(model, args.compile)
     if args.compile:
-        warm_up(losses, args, parameters)
+        with turn(args.out):
+            warm_up(losses, args, parameters)
     if args.init:
         model.load_state_dict({k: v.float() for k, v in load_file(wait_for(args.init)).items()})
     if args.after:
@@ -194,8 +212,14 @@ def finish(model, render, args, before, log, clock, step):
     after, mean, std = evaluate(model, render, args.clips, f"{out}/vae.jpg")
     print("after", after, flush=True)
     state = {k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items()}
-    statistics = {"latents_mean": [round(v, 5) for v in mean.tolist()], "latents_std": [round(v, 5) for v in std.tolist()]}
-    save_json(f"{out}/vae.json", statistics | {"before": before, "after": after, "steps": step, "seconds": clock.seconds(), "log": log.rows})
+    statistics = {
+        "latents_mean": [round(v, 5) for v in mean.tolist()],
+        "latents_std": [round(v, 5) for v in std.tolist()],
+    }
+    save_json(
+        f"{out}/vae.json",
+        statistics | {"before": before, "after": after, "steps": step, "seconds": clock.seconds(), "log": log.rows},
+    )
     for part in ("encoder", "decoder"):
         only = {k: v for k, v in state.items() if k.startswith(part)}
         place(f"{out}/vae_{part}.safetensors", lambda p: save_file(only, p))

@@ -32,6 +32,19 @@ def show(chunk, render):
     return F.avg_pool2d(pixels.float().flatten(0, 1), 2).unflatten(0, (G.shape[0], FRAMES))
 
 
+def show_single(chunk, render):
+    """One frame of each scene, [B, 1, 3, 144, 256]: enough for the appearance, and many more scenes a second."""
+    _, G, C, A = chunk[:4]
+    times = torch.randint(0, scenes.NF, (G.shape[0], 1), device=G.device)
+    C, A = take_frames(C, A, times)
+    pixels, _ = render(G, C, A, seconds_of(times), SIZE)
+    return F.avg_pool2d(pixels.float().flatten(0, 1), 2)[:, None]
+
+
+def join(chunks):
+    return chunks[0][0], *(torch.cat(parts) for parts in list(zip(*chunks))[1:])
+
+
 def roughen(x):
     """Blur, noise, brightness and colour, so that generated frames are no strangers. One choice a batch."""
     if random.random() < 0.6:
@@ -56,7 +69,8 @@ def loss_of(logits, actors, labels):
     target = actor_target(actors, logits["actor"].shape[1])
     losses = {"actor": F.cross_entropy(logits["actor"].float(), target, label_smoothing=0.02)}
     for i, head in enumerate(HEADS):
-        losses[head] = F.cross_entropy(logits[head].float(), labels[:, i])
+        if head in logits:
+            losses[head] = F.cross_entropy(logits[head].float(), labels[:, i])
     return losses
 
 
@@ -102,9 +116,10 @@ def main(argv=None):
     clock, log, step = Clock(args.until), Log(), 0
     while not clock.over() and step < args.max_steps:
         optimizer.param_groups[0]["lr"] = PEAK_LR * min(1, (step + 1) / 100) * (1 - clock.progress()) + 1e-6
-        chunk = source.get(DEVICE)
+        single = step % 3 != 2
+        chunk = join([source.get(DEVICE) for _ in range(args.singles)]) if single else source.get(DEVICE)
         with autocast():
-            logits, _ = model(roughen(show(chunk, render)))
+            logits, _ = model(roughen((show_single if single else show)(chunk, render)))
         losses = loss_of(logits, *chunk[6:8])
         loss = sum(losses.values())
         loss.backward()
@@ -112,15 +127,25 @@ def main(argv=None):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
-        log.add(loss=loss, **{k: v for k, v in losses.items()})
+        log.add(waiting=source.queue.qsize(), **(losses if not single else {"single_actor": losses["actor"]}))
     source.close()
     accuracy = evaluate(model, render, args.clips)
-    print("judge", accuracy, "clips seen", step * args.batch, flush=True)
+    print("judge", accuracy, "steps", step, flush=True)
     save_json(
         f"{args.out}/judge.json",
-        {"classes": classes(), "accuracy": accuracy, "held_out_clips": args.clips, "clips_seen": step * args.batch, "log": log.rows},
+        {
+            "classes": classes(),
+            "accuracy": accuracy,
+            "held_out_clips": args.clips,
+            "clips_seen": step // 3 * args.batch,
+            "frames_seen": (step - step // 3) * args.batch * args.singles,
+            "log": log.rows,
+        },
     )
-    place(f"{args.out}/judge.safetensors", lambda p: save_file({k: v.half().contiguous().cpu() for k, v in fold(model).items()}, p))
+    place(
+        f"{args.out}/judge.safetensors",
+        lambda p: save_file({k: v.half().contiguous().cpu() for k, v in fold(model).items()}, p),
+    )
 
 
 def arguments(argv):
@@ -133,6 +158,7 @@ def arguments(argv):
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--workers", type=int, default=13)
     parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--singles", type=int, default=8, help="batches of scenes of which one frame each is shown")
     parser.add_argument("--clips", type=int, default=2048, help="held-out renders")
     return parser.parse_args(argv)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from autoencoder import Autoencoder
-from common import DEVICE, Clock, Log, autocast, ema_update, free_memory, save_json, save_state, setup, wait_for
+from common import DEVICE, Clock, Log, autocast, ema_update, free_memory, save_json, save_state, setup, turn, wait_for
 from data import GRIDS, LATENT_FRAMES, TOKENS_PER_FRAME, LatentData, Scenes
 from muon import Muon
 from render import make_renderer
@@ -87,7 +87,9 @@ class Optimizers:
         chosen = {id(p) for p in matrices}
         self.all = [p for _, p in named]
         self.muon = Muon(matrices)
-        self.adam = torch.optim.AdamW([p for p in self.all if id(p) not in chosen], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
+        self.adam = torch.optim.AdamW(
+            [p for p in self.all if id(p) not in chosen], lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0
+        )
 
     def step(self, lr):
         torch.nn.utils.clip_grad_norm_(self.all, 2.0)
@@ -173,8 +175,9 @@ def main(argv=None):
     model = Transformer(Config(layers=args.layers)).to(DEVICE)
     if args.compile:
         model.compile_blocks()
-        warm_up(model, [(args.clips, LATENT_FRAMES, True), (args.images, 1, True)])
-        warm_up_encoder(data, args.chunk)
+        with turn(args.out):
+            warm_up(model, [(args.clips, LATENT_FRAMES, True), (args.images, 1, True)])
+            warm_up_encoder(data, args.chunk)
     optimizers, names = Optimizers(model), [n for n, _ in model.named_parameters()]
     ema, step, rows = restore(args, model, optimizers)
     load_encoder(data, args.vae, args.compile)
@@ -217,9 +220,17 @@ def restore(args, model, optimizers):
 
 def save(args, model, optimizers, ema, names, step, rows):
     out = Path(args.out)
-    state = {"weights": model.state_dict(), "optimizers": optimizers.state_dict(), "ema": ema, "step": step, "log": rows}
+    state = {
+        "weights": model.state_dict(),
+        "optimizers": optimizers.state_dict(),
+        "ema": ema,
+        "step": step,
+        "log": rows,
+    }
     save_state(out / "transformer_state.pt", state)
-    save_json(out / "transformer.json", {"step": step, "log": rows, "batch": {"clips": args.clips, "images": args.images}})
+    save_json(
+        out / "transformer.json", {"step": step, "log": rows, "batch": {"clips": args.clips, "images": args.images}}
+    )
     save_state(out / "transformer.pt", {n: e.detach().float().cpu() for n, e in zip(names, ema)})
 
 
@@ -237,8 +248,8 @@ def common_arguments(doc):
     parser.add_argument("--chunk", type=int, default=32, help="scenes that are rendered and encoded at once")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--clips", type=int, default=48, help="clips in a batch")
-    parser.add_argument("--keep-clips", type=int, default=16000)
-    parser.add_argument("--keep-images", type=int, default=60000)
+    parser.add_argument("--keep-clips", type=int, default=8000)
+    parser.add_argument("--keep-images", type=int, default=30000)
     parser.add_argument("--fill-clips", type=int, default=3000)
     parser.add_argument("--fill-images", type=int, default=6000)
     parser.add_argument("--reuse-clips", type=float, default=8, help="how often each clip is used")

@@ -31,9 +31,18 @@ class Config:
     def diffusers(self):
         """The arguments of diffusers' class for the same model."""
         return dict(
-            patch_size=[1, PATCH, PATCH], num_attention_heads=self.heads, attention_head_dim=self.head_width,
-            in_channels=self.channels, out_channels=self.channels, text_dim=self.text_width, freq_dim=TIME_FREQUENCIES,
-            ffn_dim=self.ffn, num_layers=self.layers, cross_attn_norm=True, qk_norm="rms_norm_across_heads", eps=1e-6,
+            patch_size=[1, PATCH, PATCH],
+            num_attention_heads=self.heads,
+            attention_head_dim=self.head_width,
+            in_channels=self.channels,
+            out_channels=self.channels,
+            text_dim=self.text_width,
+            freq_dim=TIME_FREQUENCIES,
+            ffn_dim=self.ffn,
+            num_layers=self.layers,
+            cross_attn_norm=True,
+            qk_norm="rms_norm_across_heads",
+            eps=1e-6,
             rope_max_seq_len=1024,
         )
 
@@ -159,7 +168,9 @@ def rope_table(frames, height, width, head_width=64, device="cpu"):
         inverse = 1.0 / (10000.0 ** (torch.arange(0, d, 2, dtype=torch.float64) / d))
         shape = [1, 1, 1, -1]
         shape[axis] = n
-        parts.append(torch.outer(torch.arange(n, dtype=torch.float64), inverse).view(shape).expand(frames, height, width, -1))
+        parts.append(
+            torch.outer(torch.arange(n, dtype=torch.float64), inverse).view(shape).expand(frames, height, width, -1)
+        )
     angles = torch.cat(parts, -1).reshape(frames * height * width, 1, head_width // 2)
     return angles.cos().float().to(device), angles.sin().float().to(device)
 
