@@ -22,7 +22,10 @@ from transformer import Config, Transformer, patchify, rope_table, unpatchify
 
 HERE = Path(__file__).parent
 NEVER_CHANGES = ["concepts.json", "transformer/config.json", "scheduler/scheduler_config.json"]
-FIXTURES = [("a red car drives from left to right on a road", 0, 9, 1234), ("an astronaut floats in outer space", 1, 3, 4321)]
+FIXTURES = [
+    ("a red car drives from left to right on a road", 0, 9, 1234),
+    ("an astronaut floats in outer space", 1, 3, 4321),
+]
 FIXTURE_STEPS, FIXTURE_GUIDANCE, SHIFT = 4, 5.0, 3.0
 
 
@@ -58,7 +61,9 @@ def write_fixtures(dest):
     encoder, tokenizer = TextEncoder(dest / "text_encoder"), Tokenizer(dest / "text_encoder")
     model, vae = Transformer(Config()), Autoencoder()
     for part, folder in ((model, "transformer"), (vae, "vae")):
-        part.load_state_dict({k: v.float() for k, v in load_file(dest / folder / "diffusion_pytorch_model.safetensors").items()})
+        part.load_state_dict(
+            {k: v.float() for k, v in load_file(dest / folder / "diffusion_pytorch_model.safetensors").items()}
+        )
     config = json.loads((dest / "vae/config.json").read_text())
     mean, std = (torch.tensor(config[k]).view(1, 48, 1, 1, 1) for k in ("latents_mean", "latents_std"))
     (dest / "fixtures").mkdir(exist_ok=True)
@@ -70,11 +75,18 @@ def write_fixtures(dest):
         u = torch.linspace(1, 0, FIXTURE_STEPS + 1)
         sigmas = SHIFT * u / (1 + (SHIFT - 1) * u)
         out = {"token_ids": ids, "token_count": count, "text_embeds": context, "null_token_ids": null_ids}
-        out |= {"null_token_count": null_count, "null_text_embeds": null, "noise": x.clone(), "sigmas": sigmas, "timesteps": sigmas[:-1] * 1000}
+        out |= {
+            "null_token_count": null_count,
+            "null_text_embeds": null,
+            "noise": x.clone(),
+            "sigmas": sigmas,
+            "timesteps": sigmas[:-1] * 1000,
+        }
         flags, tables = torch.zeros(1, frames * height * width // 4, 1), rope_table(frames, height // 2, width // 2)
         for i, (now, then) in enumerate(zip(sigmas, sigmas[1:])):
             velocity = [
-                unpatchify(model(patchify(x), c, now[None] * 1000, flags, *tables), frames, height, width) for c in (context, null)
+                unpatchify(model(patchify(x), c, now[None] * 1000, flags, *tables), frames, height, width)
+                for c in (context, null)
             ]
             if i == 0:
                 out["v_cond_step0"] = velocity[0]
@@ -83,7 +95,9 @@ def write_fixtures(dest):
         pixels = (vae.decode((x * std + mean).transpose(1, 2))[0].clamp(0, 1) * 255).round().byte()
         out |= {"frame0": pixels[0], "frame_last": pixels[-1]}
         about = {"prompt": prompt, "cfg": str(FIXTURE_GUIDANCE), "shift": str(SHIFT), "steps": str(FIXTURE_STEPS)}
-        save_file({k: v.contiguous() for k, v in out.items()}, dest / f"fixtures/prompt{number}.safetensors", metadata=about)
+        save_file(
+            {k: v.contiguous() for k, v in out.items()}, dest / f"fixtures/prompt{number}.safetensors", metadata=about
+        )
 
 
 def main(argv=None):

@@ -7,7 +7,10 @@ STAR_WEIGHT = 3.0
 FACING_RIGHT = {"airplane", "small airplane", "rocket"}
 
 
-def load(path=Path(__file__).with_name("concepts.txt")):
+FILE = Path(__file__).with_name("concepts.txt")
+
+
+def load(path=FILE):
     """One dict an actor: label, names (the first is the preferred one), kind, weight of being drawn, star."""
     concepts, kind, weight = [], None, 1.0
     for line in path.read_text().splitlines():

@@ -13,10 +13,20 @@ from pathlib import Path
 import torch
 
 from common import DEVICE, Clock, Log, autocast, ema_update, save_json, save_state, setup, turn, wait_for
-from data import LATENT_FRAMES, TOKENS_PER_FRAME, Scenes
+from data import LATENT_FRAMES, Scenes
 from train_transformer import (
-    Optimizers, common_arguments, draw_clean, fill, initial, load_encoder, make_data, rope, token_weight, warm_up,
-    warm_up_encoder, weighted,
+    Optimizers,
+    common_arguments,
+    draw_clean,
+    fill,
+    initial,
+    load_encoder,
+    make_data,
+    rope,
+    token_weight,
+    warm_up,
+    warm_up_encoder,
+    weighted,
 )  # fmt: skip
 from transformer import Config, Transformer, input_order, output_order, patchify
 

@@ -4,8 +4,11 @@
 a dict of what is in the scene. Plain numpy, because it runs in worker processes.
 """
 
-import random, zlib, math
+import math
+import zlib
+
 import numpy as np
+
 import concepts
 
 CON = concepts.load()
@@ -699,7 +702,7 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
     if n == 1:
         nm = names[0]
         special = nm in PLURAL_NAMES and nm[0].isupper()
-        subj = nm if special else article(adj + nm, r) if not (nm in PLURAL_NAMES) else (adj + nm)
+        subj = nm if special else article(adj + nm, r) if nm not in PLURAL_NAMES else (adj + nm)
         terse = nm
         pl = False
     elif rel == "group":
@@ -784,15 +787,3 @@ def fin(r, s):
     if r.random() < 0.3:
         s = s[0].upper() + s[1:] + "."
     return s
-
-
-if __name__ == "__main__":
-    import time
-
-    r = random.Random(1)
-    t0 = time.time()
-    for k in range(300):
-        x = sample(r, k % 3)
-    print((time.time() - t0) / 300 * 1e6, "us")
-    for k in range(40):
-        print(sample(r, 0)[3])

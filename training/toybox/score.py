@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from autoencoder import Autoencoder
 from common import DEVICE, autocast, place, save_json, setup, wait_for
 from data import GRIDS, LATENT_FRAMES
-from judge import FRAMES, HEADS, HEIGHT, WIDTH, Judge, choose_frames
+from judge import FRAMES, Judge, choose_frames
 from text import TextEncoder, Tokenizer
 from train_transformer import initial, rope
 from transformer import Config, Transformer, patchify, unpatchify

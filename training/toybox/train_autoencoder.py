@@ -222,7 +222,7 @@ def finish(model, render, args, before, log, clock, step):
     )
     for part in ("encoder", "decoder"):
         only = {k: v for k, v in state.items() if k.startswith(part)}
-        place(f"{out}/vae_{part}.safetensors", lambda p: save_file(only, p))
+        place(f"{out}/vae_{part}.safetensors", lambda p, only=only: save_file(only, p))
     save_state(f"{out}/vae.pt", {"weights": state, "mean": mean.cpu(), "std": std.cpu()})
 
 

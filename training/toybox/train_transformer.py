@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+import scenes
 from autoencoder import Autoencoder
 from common import DEVICE, Clock, Log, autocast, ema_update, free_memory, save_json, save_state, setup, turn, wait_for
 from data import GRIDS, LATENT_FRAMES, TOKENS_PER_FRAME, LatentData, Scenes
@@ -19,8 +20,6 @@ from muon import Muon
 from render import make_renderer
 from text import TextEncoder, Tokenizer, read_rows
 from transformer import Config, Transformer, output_order, patchify, rope_table
-
-import scenes
 
 COVER_WEIGHT = 4.0
 DROP_TEXT = 0.10
@@ -146,7 +145,7 @@ def make_data(args, clips, images):
 
 @torch.no_grad()
 def warm_up_encoder(data, chunk):
-    for orientation, (height, width) in GRIDS.items():
+    for height, width in GRIDS.values():
         for count, frames in ((min(16, chunk), scenes.NF), (min(64, chunk), 1)):
             data.encode(torch.rand(count, frames, 3, height * 16, width * 16, device=DEVICE).to(data.dtype))
     free_memory()
