@@ -4,13 +4,43 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, Result};
 
-/// One cache line of `f32`; buffers are made of these so that vector loads never straddle a line.
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Line([f32; Line::FLOATS]);
+/// Floats of a cache line.
+const LINE: usize = 16;
 
-impl Line {
-    pub(crate) const FLOATS: usize = 16;
+/// Whole cache lines of `f32`, so that vector loads never straddle a line.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    floats: Vec<f32>,
+    /// The first one on a cache line.
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// At least `floats` zeros (no more than a `Shape` can have) straight from the system, which makes the pages of a large
+    /// buffer when they are first written: in the threads that fill it, not here.
+    ///
+    /// **Errors**: an error instead of an abort if there is no memory.
+    pub(crate) fn zeros(floats: usize) -> Result<Self> {
+        let len = floats.next_multiple_of(LINE);
+        let floats: Vec<f32> = bytemuck::try_zeroed_vec(len + LINE).map_err(|()| Error::OutOfMemory {
+            bytes: len * size_of::<f32>(),
+        })?;
+        let start = floats.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Ok(Self { floats, start, len })
+    }
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.floats[self.start..][..self.len]
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.floats[self.start..][..self.len]
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * size_of::<f32>()
+    }
 }
 
 /// What an [`Arena`] holds and has handed out so far.
@@ -30,7 +60,7 @@ pub struct ArenaStats {
 
 #[derive(Default)]
 struct Pool {
-    free: Vec<Vec<Line>>,
+    free: Vec<Buffer>,
     stats: ArenaStats,
 }
 
@@ -60,33 +90,33 @@ impl Arena {
     }
 
     /// A buffer of at least `floats` elements with unspecified, initialised content.
-    pub(crate) fn take(&self, floats: usize) -> Result<Vec<Line>> {
-        let lines = floats.div_ceil(Line::FLOATS);
+    pub(crate) fn take(&self, floats: usize) -> Result<Buffer> {
+        let floats = floats.next_multiple_of(LINE);
         let mut pool = self.lock();
         // The smallest buffer that fits and wastes little; the sizes of a denoising loop repeat, so this hits exactly. A
         // tensor that took a much larger one and lived on would leave the next step without it.
         let best = (0..pool.free.len())
-            .filter(|&i| (lines..=lines.saturating_add(lines / 4)).contains(&pool.free[i].len()))
-            .min_by_key(|&i| pool.free[i].len());
+            .filter(|&i| (floats..=floats.saturating_add(floats / 4)).contains(&pool.free[i].len))
+            .min_by_key(|&i| pool.free[i].len);
         let buffer = match best {
             Some(i) => {
                 let buffer = pool.free.swap_remove(i);
                 pool.stats.free_buffers -= 1;
-                pool.stats.free_bytes -= size_of_val(buffer.as_slice());
+                pool.stats.free_bytes -= buffer.bytes();
                 buffer
             }
             None => {
                 pool.stats.allocations += 1;
-                allocate(lines)?
+                Buffer::zeros(floats)?
             }
         };
-        pool.stats.live_bytes += size_of_val(buffer.as_slice());
+        pool.stats.live_bytes += buffer.bytes();
         pool.stats.peak_bytes = pool.stats.peak_bytes.max(pool.stats.live_bytes);
         Ok(buffer)
     }
 
-    pub(crate) fn give_back(&self, buffer: Vec<Line>) {
-        let bytes = size_of_val(buffer.as_slice());
+    pub(crate) fn give_back(&self, buffer: Buffer) {
+        let bytes = buffer.bytes();
         let mut pool = self.lock();
         pool.stats.live_bytes -= bytes;
         pool.stats.free_bytes += bytes;
@@ -98,16 +128,6 @@ impl Arena {
         // The pool is consistent at every step, so a panic elsewhere does not spoil it.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Zeroed memory straight from the system; an error instead of an abort if there is none.
-pub(crate) fn allocate(lines: usize) -> Result<Vec<Line>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(lines).map_err(|_| Error::OutOfMemory {
-        bytes: lines * size_of::<Line>(),
-    })?;
-    buffer.resize(lines, bytemuck::Zeroable::zeroed());
-    Ok(buffer)
 }
 
 impl std::fmt::Debug for Arena {

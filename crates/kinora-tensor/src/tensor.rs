@@ -1,13 +1,13 @@
 //! The dense `f32` tensor.
 
-use crate::arena::{Line, allocate};
+use crate::arena::Buffer;
 use crate::{Arena, Error, Result, Shape};
 
 /// A dense, row-major block of `f32`. See the crate page for where its memory comes from.
 pub struct Tensor {
     shape: Shape,
     /// Never shorter than the shape; may be longer when it came from an arena.
-    buffer: Vec<Line>,
+    buffer: Buffer,
     arena: Option<Arena>,
 }
 
@@ -17,7 +17,7 @@ impl Tensor {
         let shape = Shape::new(dims.as_ref())?;
         Ok(Self {
             shape,
-            buffer: allocate(shape.elements().div_ceil(Line::FLOATS))?,
+            buffer: Buffer::zeros(shape.elements())?,
             arena: None,
         })
     }
@@ -101,13 +101,13 @@ impl Tensor {
 
     /// All elements in row-major order.
     pub fn as_slice(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.buffer)[..self.shape.elements()]
+        &self.buffer.as_slice()[..self.shape.elements()]
     }
 
     /// All elements in row-major order, to be changed in place.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         let elements = self.shape.elements();
-        &mut bytemuck::cast_slice_mut(&mut self.buffer)[..elements]
+        &mut self.buffer.as_mut_slice()[..elements]
     }
 
     /// The error for a tensor that breaks the contract of `op`.
@@ -123,7 +123,7 @@ impl Tensor {
         let shape = Shape::new(dims)?;
         let buffer = match arena {
             Some(arena) => arena.take(shape.elements())?,
-            None => allocate(shape.elements().div_ceil(Line::FLOATS))?,
+            None => Buffer::zeros(shape.elements())?,
         };
         Ok(Self {
             shape,
@@ -198,6 +198,7 @@ mod tests {
             Tensor::zeros([usize::MAX, 2]),
             Err(Error::TooManyElements { .. })
         ));
+        assert!(matches!(Tensor::zeros([1 << 58]), Err(Error::OutOfMemory { .. })));
         assert!(matches!(Tensor::zeros([1; 9]), Err(Error::RankTooLarge { rank: 9 })));
         assert!(matches!(
             Tensor::from_slice(&[1.0], [2]),

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use kinora_tensor::DType;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::header::{self, TensorInfo};
 use crate::{Error, Reader, Result, similar};
@@ -146,6 +149,17 @@ impl Checkpoint {
         })
     }
 
+    /// Gives the pages of a mapped tensor back to the system, once its elements are somewhere else: a model is not held
+    /// twice while it is loaded. Who reads the tensor again has it read from the file again.
+    pub(crate) fn release(&self, name: &str) {
+        let Some((file, info)) = self.inner.tensors.get(name) else {
+            return;
+        };
+        if let Some(Bytes::Mapped(map)) = self.inner.files.get(*file) {
+            release(map, &info.range);
+        }
+    }
+
     /// A view that takes tensors by name and remembers which were taken.
     pub fn reader(&self) -> Reader {
         Reader::new(self.clone())
@@ -192,6 +206,18 @@ fn open_sharded(path: &Path) -> Result<Checkpoint> {
         None => Ok(checkpoint),
     }
 }
+
+#[cfg(unix)]
+fn release(map: &memmap2::Mmap, range: &Range<usize>) {
+    // SAFETY: the mapping is of a file, private, and never written to, so a page that is dropped is filled from the file
+    // again at the next access, with what it held; if another process has changed the file, see `map`.
+    let advised = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+    // A system that does not follow the advice keeps the pages: more memory, the same numbers.
+    drop(advised);
+}
+
+#[cfg(not(unix))]
+fn release(_map: &memmap2::Mmap, _range: &Range<usize>) {}
 
 /// Maps a file, or reads it where the system cannot map it (some network and virtual file systems).
 fn map(path: &Path) -> Result<Bytes> {

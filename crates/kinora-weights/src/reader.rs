@@ -117,8 +117,13 @@ impl Reader {
                 self.precision,
             )
         } else {
-            Linear::pack_as(&self.floats(&weight, raw)?, bias, out, inner, self.precision)
+            let dtype = raw.dtype.unwrap_or(DType::F32); // `require` let only known types pass
+            let row_bytes = inner * dtype.size_bytes();
+            Linear::pack_rows(bias, out, inner, self.precision, |n, row| {
+                to_f32(dtype, &raw.bytes[n * row_bytes..][..row_bytes], row);
+            })
         };
+        self.checkpoint.release(&self.full(&weight));
         layer.map_err(|source| self.refused(name, source))
     }
 
@@ -241,6 +246,7 @@ impl Reader {
             let rows = raw.shape.first().copied().unwrap_or(1);
             scale_rows(&mut values, &self.vector(&format!("{name}.scale"), rows)?);
         }
+        self.checkpoint.release(&self.full(name));
         Ok(values)
     }
 

@@ -71,6 +71,42 @@ fn a_layer_is_the_same_from_every_type() {
     }
 }
 
+/// Pages of files that this process holds, in bytes.
+#[cfg(target_os = "linux")]
+fn mapped_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
+    let kilobytes: u64 = line.trim().strip_suffix("kB").unwrap().trim().parse().unwrap();
+    kilobytes * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_is_not_kept_in_memory_beside_its_layers() {
+    let (edge, names) = (1024, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    let values: Vec<f32> = (0..edge * edge).map(|i| (i % 251) as f32).collect();
+    let file_bytes = (names.len() * size_of_val(values.as_slice())) as u64;
+    let views = names.map(|name| {
+        let view = TensorView::new(Dtype::F32, vec![edge, edge], bytemuck::cast_slice(&values)).unwrap();
+        (format!("{name}.weight"), view)
+    });
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("model.safetensors");
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+
+    let reader = Checkpoint::open(&path).unwrap().reader();
+    let before = mapped_bytes();
+    let layers = names.map(|name| reader.linear(name, edge, edge).unwrap());
+    let more = mapped_bytes().saturating_sub(before);
+    assert!(more < file_bytes / 4, "{more} of {file_bytes} bytes are still there");
+    assert_eq!(layers[0].in_features(), edge);
+    // What was given back is read again.
+    for name in names {
+        let again = reader.tensor(&format!("{name}.weight"), &[edge, edge]).unwrap();
+        assert_eq!(again.as_slice(), values);
+    }
+}
+
 #[test]
 fn layers_are_packed_in_the_precision_of_their_reader() {
     let reader = sample().reader();

@@ -105,10 +105,25 @@ impl Linear {
         in_features: usize,
         precision: Precision,
     ) -> Result<Self> {
-        check_parameters(weight.len(), bias, out_features, in_features)?;
-        let panels = Panels::pack(precision.kind(), in_features, out_features, |n, row| {
+        check_weight(weight.len(), out_features, in_features)?;
+        Self::pack_rows(bias, out_features, in_features, precision, |n, row| {
             row.copy_from_slice(&weight[n * in_features..][..in_features]);
-        })?;
+        })
+    }
+
+    /// As [`Linear::pack_as`], for weights that are not in memory as f32: `row(n, buffer)` writes row n into a buffer of
+    /// `in_features`. It is called once for each row, from several threads.
+    ///
+    /// **Shapes**, **Errors**: as there.
+    pub fn pack_rows(
+        bias: Option<&[f32]>,
+        out_features: usize,
+        in_features: usize,
+        precision: Precision,
+        row: impl Fn(usize, &mut [f32]) + Sync + Send,
+    ) -> Result<Self> {
+        check_features(bias, out_features, in_features)?;
+        let panels = Panels::pack(precision.kind(), in_features, out_features, row)?;
         Ok(Self::new(panels, bias))
     }
 
@@ -132,7 +147,8 @@ impl Linear {
         in_features: usize,
         precision: Precision,
     ) -> Result<Self> {
-        check_parameters(weight.len(), bias, out_features, in_features)?;
+        check_features(bias, out_features, in_features)?;
+        check_weight(weight.len(), out_features, in_features)?;
         check::length("linear", "row_scales", row_scales.len(), out_features)?;
         let row = |n: usize| &weight[n * in_features..][..in_features];
         let panels = if precision == Precision::Int8 {
@@ -195,12 +211,15 @@ impl Linear {
     }
 }
 
-fn check_parameters(weights: usize, bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<()> {
+fn check_features(bias: Option<&[f32]>, out_features: usize, in_features: usize) -> Result<()> {
     check::at_least_one("linear", "out_features", out_features)?;
     check::at_least_one("linear", "in_features", in_features)?;
-    let expected = check::elements("linear", "the size of the weight", &[out_features, in_features])?;
-    check::length("linear", "weight", weights, expected)?;
     bias.map_or(Ok(()), |b| check::length("linear", "bias", b.len(), out_features))
+}
+
+fn check_weight(weights: usize, out_features: usize, in_features: usize) -> Result<()> {
+    let expected = check::elements("linear", "the size of the weight", &[out_features, in_features])?;
+    check::length("linear", "weight", weights, expected)
 }
 
 /// act(x W^T + b).

@@ -7,6 +7,8 @@ use crate::{Error, Path, Result, check, threads};
 
 /// Beyond this, 255 * 128 * K could leave i32.
 const MAX_INT8_DEPTH: usize = 1 << 16;
+/// Columns that are packed together: a cache line of each row of a panel.
+const BLOCK: usize = 16;
 
 /// A packed matrix: `[ceil(N / PANEL)][K in words][PANEL]`, zero beyond the last row and column.
 pub(crate) struct Panels {
@@ -34,23 +36,14 @@ impl Panels {
         column: impl Fn(usize, &mut [f32]) + Sync + Send,
     ) -> Result<Self> {
         let path = Path::active()?;
-        if kind == Kind::Int8 {
-            return Self::pack_int8(depth, columns, |n, out| {
-                let mut values = vec![0.0; depth];
-                column(n, &mut values);
-                convert::signed(path, &values, out)
-            });
-        }
-        let mut packed = Self::zeros(kind, depth, columns)?;
-        packed.for_panels(|panel, columns, _, _| {
-            let (mut values, mut words) = (vec![0.0; depth], vec![0; kind.words(depth)]);
-            for (j, n) in columns.enumerate() {
-                column(n, &mut values);
-                convert::to_words(path, kind, &values, &mut words);
-                put_column(panel, j, &words);
+        Self::pack_words(kind, depth, columns, |n, values, words| {
+            column(n, values);
+            if kind == Kind::Int8 {
+                convert::signed(path, values, signed_bytes(words, depth))
+            } else {
+                convert::to_words(path, kind, values, words)
             }
-        });
-        Ok(packed)
+        })
     }
 
     /// As [`Panels::pack`] for integers: `column` returns what a step of its column is worth.
@@ -61,7 +54,19 @@ impl Panels {
         columns: usize,
         column: impl Fn(usize, &mut [i8]) -> f32 + Sync + Send,
     ) -> Result<Self> {
-        if depth > MAX_INT8_DEPTH {
+        Self::pack_words(Kind::Int8, depth, columns, |n, _, words| {
+            column(n, signed_bytes(words, depth))
+        })
+    }
+
+    /// `column(n, buffer of depth values, words)` writes the words of column n and returns what one of its steps is worth.
+    fn pack_words(
+        kind: Kind,
+        depth: usize,
+        columns: usize,
+        column: impl Fn(usize, &mut [f32], &mut [u32]) -> f32 + Sync + Send,
+    ) -> Result<Self> {
+        if kind == Kind::Int8 && depth > MAX_INT8_DEPTH {
             return Err(Error::Value {
                 op: "pack",
                 what: "the depth of an int8 product",
@@ -69,17 +74,34 @@ impl Panels {
                 got: depth.to_string(),
             });
         }
-        let mut packed = Self::zeros(Kind::Int8, depth, columns)?;
-        packed.surplus = vec![0; columns];
-        packed.steps = vec![0.0; columns];
+        let mut packed = Self::zeros(kind, depth, columns)?;
+        if kind == Kind::Int8 {
+            packed.surplus = vec![0; columns];
+            packed.steps = vec![0.0; columns];
+        }
+        let words = kind.words(depth);
+        // An odd number of cache lines, so that the columns of a block do not compete for the same part of the cache.
+        let stride = (words.div_ceil(BLOCK) | 1) * BLOCK;
         packed.for_panels(|panel, columns, surplus, steps| {
-            let mut words = vec![0; Kind::Int8.words(depth)];
-            for (j, n) in columns.enumerate() {
-                let bytes: &mut [i8] = &mut bytemuck::cast_slice_mut(&mut words)[..depth];
-                steps[j] = column(n, bytes);
-                surplus[j] = convert::surplus(bytes);
-                put_column(panel, j, &words);
-            }
+            threads::with_scratch(BLOCK * stride + depth, |scratch| {
+                let (block, values) = scratch.split_at_mut(BLOCK * stride);
+                let block: &mut [u32] = bytemuck::cast_slice_mut(block);
+                for from in (0..columns.len()).step_by(BLOCK) {
+                    let to = columns.len().min(from + BLOCK);
+                    for (j, words_of_column) in (from..to).zip(block.chunks_exact_mut(stride)) {
+                        let step = column(columns.start + j, values, &mut words_of_column[..words]);
+                        if kind == Kind::Int8 {
+                            steps[j] = step;
+                            surplus[j] = convert::surplus(signed_bytes(words_of_column, depth));
+                        }
+                    }
+                    for (k, row) in panel.iter_mut().enumerate() {
+                        for (j, word) in row[from..to].iter_mut().enumerate() {
+                            *word = block[j * stride + k];
+                        }
+                    }
+                }
+            });
         });
         Ok(packed)
     }
@@ -173,6 +195,13 @@ impl Panels {
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.words.as_slice()) + size_of_val(self.surplus()) + size_of_val(self.steps())
     }
+}
+
+/// The first `depth` bytes of words; those that fill up the last word become zero.
+fn signed_bytes(words: &mut [u32], depth: usize) -> &mut [i8] {
+    let bytes: &mut [i8] = bytemuck::cast_slice_mut(words);
+    bytes[depth..depth.next_multiple_of(Kind::Int8.group())].fill(0);
+    &mut bytes[..depth]
 }
 
 /// Writes the words of one column of a panel.
