@@ -207,6 +207,8 @@ def main():
         print(f"spread of the steps: kinora {rows.spread('kinora', 'step'):.0%}, {NAME} {rows.spread(NAME, 'step'):.0%}")
         rows.write(args.out, agreement=found | {"version": version})
         if args.out:
+            # Without the bars of reading a file, of which there are hundreds.
+            log = re.sub(r"[^\r\n]*\| \d+/\d+ - [\d.]+[KMG]?B/s[^\r\n]*[\r\n]*", "", log)
             (args.out / "log.txt").write_text(log.replace(str(results), "RESULTS").replace(str(work), "WORK"), encoding="utf-8")
 
 
