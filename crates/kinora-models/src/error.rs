@@ -21,6 +21,14 @@ pub enum Error {
         /// What is wrong with which field.
         reason: String,
     },
+    /// A file of the judge's folder is not there or not readable.
+    #[error("cannot read {}: {source}\nhint: a judge is a folder with config.json and model.safetensors", path.display())]
+    JudgeFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The tokenizer file is unreadable, or refuses a text.
     #[error("tokenizer: {reason}")]
     Tokenizer {
