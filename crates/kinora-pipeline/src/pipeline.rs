@@ -282,7 +282,7 @@ impl Pipeline {
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
     ) -> Result<(Recipe, Vec<crate::report::OutputRecord>)> {
-        if !request.overwrite && path.exists() {
+        if !request.frames_only && !request.overwrite && path.exists() {
             return Err(Error::OutputExists { path: path.to_owned() });
         }
         let tail_frames = self.description.frames_of(self.description.overlap_latent_frames);
@@ -295,9 +295,10 @@ impl Pipeline {
             sheet: request.sheet,
             expected_frames: recipe.length.written_frames,
         };
-        let mut renderer = Renderer::create(plan, &destination, tail_frames)?;
+        let destination = (!request.frames_only).then_some(&destination);
+        let mut renderer = Renderer::create(plan, destination, tail_frames)?;
         if let (Some((_, fps)), Some(path)) = (given.source, &request.extend) {
-            renderer.copy_source(path, fps, &given.frames, cancel)?;
+            renderer.copy_source(path, fps, &given.frames, watch.observer(), cancel)?;
         }
         let generated = plan.size.generated;
         let factor = self.vae.config().spatial_factor();
@@ -359,7 +360,7 @@ impl Pipeline {
                 renderer.push_latents(&self.vae, &latents, not_new, observer, cancel)
             })?;
         }
-        let finished = watch.stage_quietly(Stage::Render, || renderer.finish())?;
+        let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
         self.arena.trim();
         Ok((recipe, finished.outputs))
     }

@@ -79,6 +79,8 @@ pub enum Event<'a> {
     /// What the clip is going to look like: one small frame for each latent frame. Comes after a step of diffuse, if
     /// the observer wants it.
     Preview(&'a [Frame]),
+    /// A finished frame of the clip, at the size and rate of the file; in playing order.
+    Frame(&'a Frame),
     /// A stage is finished.
     StageFinished {
         /// The stage.

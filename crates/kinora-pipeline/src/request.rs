@@ -151,6 +151,8 @@ pub struct Request {
     pub sheet: bool,
     /// Whether the output may replace a file that is there.
     pub overwrite: bool,
+    /// Write nothing: the caller takes the frames from [`crate::Event::Frame`].
+    pub frames_only: bool,
 }
 
 impl Request {
@@ -186,6 +188,7 @@ impl Request {
             poster: false,
             sheet: false,
             overwrite: true,
+            frames_only: false,
         }
     }
 

@@ -55,11 +55,15 @@ impl<'a> Stopwatch<'a> {
         Ok(result)
     }
 
-    /// Runs `work` as a part of `stage` that nobody needs to hear of.
-    pub(crate) fn stage_quietly<T>(&mut self, stage: Stage, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs `work` as a part of `stage` that is not announced.
+    pub(crate) fn stage_quietly<T>(
+        &mut self,
+        stage: Stage,
+        work: impl FnOnce(&mut dyn Observer) -> Result<T>,
+    ) -> Result<T> {
         let started = Instant::now();
         let _span = trace::span(stage.name(), 0.0);
-        let result = work();
+        let result = work(self.observer);
         self.spent[stage as usize] += started.elapsed();
         result
     }

@@ -24,7 +24,8 @@ use crate::{Error, Result};
 
 /// Turns the latents of one clip into its files, part by part.
 pub(crate) struct Renderer {
-    writers: Writers,
+    /// None if only the frames are wanted.
+    writers: Option<Writers>,
     interpolator: Interpolator,
     /// Size of the file.
     size: Size,
@@ -38,12 +39,12 @@ pub(crate) struct Renderer {
 }
 
 impl Renderer {
-    /// Opens the files of one clip.
+    /// Opens the files of one clip, if it shall have any.
     ///
     /// **Errors**: [`Error::Output`] if they cannot be written.
-    pub(crate) fn create(plan: &Plan, destination: &Destination<'_>, tail_frames: usize) -> Result<Self> {
+    pub(crate) fn create(plan: &Plan, destination: Option<&Destination<'_>>, tail_frames: usize) -> Result<Self> {
         Ok(Self {
-            writers: Writers::create(plan, destination)?,
+            writers: destination.map(|to| Writers::create(plan, to)).transpose()?,
             interpolator: Interpolator::new(plan.model_fps, plan.fps),
             size: plan.size.written,
             fps: plan.fps,
@@ -59,6 +60,7 @@ impl Renderer {
         path: &Path,
         source_fps: Fps,
         tail: &[Frame],
+        observer: &mut dyn Observer,
         cancel: &CancelToken,
     ) -> Result<()> {
         let refuse = |source| Error::Input {
@@ -72,11 +74,11 @@ impl Renderer {
                 return Err(Error::Cancelled { step: 0, of: 0 });
             }
             for frame in resampler.push(frame.map_err(refuse)?).map_err(Error::Media)? {
-                self.write(&frame)?;
+                self.write(&frame, observer)?;
             }
         }
         for frame in resampler.finish() {
-            self.write(&frame)?;
+            self.write(&frame, observer)?;
         }
         if let Some(last) = tail.last() {
             // New frames are interpolated from the last old one; its own output is in the file already.
@@ -118,7 +120,7 @@ impl Renderer {
             for tensor in frames {
                 let frame = tensor_to_frame(&tensor)?;
                 if done >= given_frames {
-                    self.push_new(frame.clone())?;
+                    self.push_new(frame.clone(), observer)?;
                 }
                 self.remember(frame);
                 done += 1;
@@ -138,14 +140,14 @@ impl Renderer {
     }
 
     /// Writes what is held back and gives the files their names.
-    pub(crate) fn finish(mut self) -> Result<Finished> {
+    pub(crate) fn finish(mut self, observer: &mut dyn Observer) -> Result<Finished> {
         for frame in std::mem::replace(&mut self.interpolator, Interpolator::new(self.fps, self.fps)).finish() {
-            self.write(&frame)?;
+            self.write(&frame, observer)?;
         }
-        self.writers.finish()
+        self.writers.map_or_else(|| Ok(Finished::default()), Writers::finish)
     }
 
-    fn push_new(&mut self, frame: Frame) -> Result<()> {
+    fn push_new(&mut self, frame: Frame, observer: &mut dyn Observer) -> Result<()> {
         if self.wanted == 0 {
             return Ok(());
         }
@@ -154,20 +156,25 @@ impl Renderer {
         let frames = self.interpolator.push(frame).map_err(Error::Media)?;
         drop(span);
         for frame in frames {
-            self.write(&frame)?;
+            self.write(&frame, observer)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, frame: &Frame) -> Result<()> {
+    fn write(&mut self, frame: &Frame, observer: &mut dyn Observer) -> Result<()> {
         let Size { width_px, height_px } = self.size;
         if (frame.width_px, frame.height_px) == (width_px, height_px) {
-            return self.writers.push(frame);
+            return self.hand_out(frame, observer);
         }
         let span = trace::span("scale", 0.0);
         let scaled = fit(frame, width_px, height_px, Fit::Cover).map_err(Error::Media)?;
         drop(span);
-        self.writers.push(&scaled)
+        self.hand_out(&scaled, observer)
+    }
+
+    fn hand_out(&mut self, frame: &Frame, observer: &mut dyn Observer) -> Result<()> {
+        observer.event(&Event::Frame(frame));
+        self.writers.as_mut().map_or(Ok(()), |writers| writers.push(frame))
     }
 
     fn remember(&mut self, frame: Frame) {

@@ -21,6 +21,7 @@ pub(crate) struct Destination<'a> {
 }
 
 /// The files that were written.
+#[derive(Default)]
 pub(crate) struct Finished {
     pub(crate) outputs: Vec<OutputRecord>,
 }
