@@ -1,5 +1,6 @@
-"""Writes bench/prompts-240.json, the fixed evaluation set: 80 prompts each of combinations of actor, background and motion
-that training showed, of combinations that it held out, and of the wordings that people use (evaluation_people.txt).
+"""Writes bench/prompts-240.json, the fixed evaluation set: 80 prompts each of combinations of actor, background and
+motion that training showed, of combinations that it held out, and of the wordings that people use
+(evaluation_people.txt).
 
     python training/toybox/evaluation_prompts.py bench/prompts-240.json [--engine FOLDER]
 
@@ -31,7 +32,8 @@ AMBIGUOUS = {
     "full moon", "crescent moon", "full moon face", "star", "glowing star", "shooting star", "ringed planet",
     "rolling on the floor laughing", "person walking", "woman running", "oncoming police car", "oncoming automobile",
     "Statue of Liberty", "mount fuji", "mountain", "parachute", "person in lotus position", "dragon face", "dog face",
-    "cat face", "tiger face", "camera", "movie camera", "small airplane", "money with wings", "person cartwheeling", "fire", "seedling",
+    "cat face", "tiger face", "camera", "movie camera", "small airplane", "money with wings", "person cartwheeling",
+    "fire", "seedling",
 }  # fmt: skip
 GROUNDED = {"land", "person", "vehicle", "static"}
 
@@ -59,7 +61,8 @@ def fits(actor, background, motion):
         return False
     if kind in GROUNDED and background in ("ocean", "clouds"):
         return False
-    if kind in ("land", "vehicle", "static", "plant") and background == "underwater" and label not in ("turtle", "frog"):
+    dry = kind in ("land", "vehicle", "static", "plant") and label not in ("turtle", "frog")
+    if dry and background == "underwater":
         return False
     if kind == "boat" and background not in ("ocean", "studio", "space", "stage", "moon", "room", "clouds"):
         return False
@@ -69,7 +72,7 @@ def fits(actor, background, motion):
 
 
 def choose(engine, concepts, rng, held_out):
-    """80 triples (actor, background number, motion) that spread over all of them, `STARS` of them with popular actors."""
+    """80 triples (actor, background number, motion) spread over all of them, `STARS` of them with popular actors."""
     stars = [c["label"] in concepts.STAR for c in engine.CON]
     while True:
         backgrounds = [b for b in range(engine.NB) for _ in range(EACH // engine.NB)]
@@ -178,8 +181,9 @@ def made(engine, concepts, rng, kind):
     times = spread(rng, outdoor, engine.TODS, TIMED)
     weathers = spread(rng, [k for k in outdoor if names[k] != "clouds"], engine.WXS, WEATHERED)
     moves = cameras(engine, rng, chosen)
-    plain = [k for k, (i, _, _) in enumerate(chosen) if engine.CON[i]["kind"] not in ("sky", "static") and k not in moves]
-    plain = [k for k in plain if engine.CON[chosen[k][0]]["label"] != "Santa Claus"]
+    actor = [engine.CON[i] for i, _, _ in chosen]
+    plain = [k for k in range(EACH) if actor[k]["kind"] not in ("sky", "static") and k not in moves]
+    plain = [k for k in plain if actor[k]["label"] != "Santa Claus"]
     several = rng.sample(plain, GROUPS + PAIRS)
     counts = {k: (2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4)[n] for n, k in enumerate(several[:GROUPS])}
     stars = [i for i, c in enumerate(engine.CON) if c["label"] in concepts.STAR]
@@ -225,7 +229,7 @@ def prompts(engine, concepts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--engine", type=Path, default=HERE, help="folder of the scene engine (datagen.py, concepts.py)")
+    parser.add_argument("--engine", type=Path, default=HERE, help="folder of the scene engine")
     options = parser.parse_args()
     sys.path.insert(0, str(options.engine))
     import concepts
