@@ -2,7 +2,7 @@
 motion that training showed, of combinations that it held out, and of the wordings that people use
 (evaluation_people.txt).
 
-    python training/toybox/evaluation_prompts.py bench/prompts-240.json [--engine FOLDER]
+    python training/toybox/evaluation_prompts.py bench/prompts-240.json
 
 The same words come out each time. A label that is null is not said in its prompt, and so not scored.
 """
@@ -10,8 +10,9 @@ The same words come out each time. A label that is null is not said in its promp
 import argparse
 import json
 import random
-import sys
 from pathlib import Path
+
+import scenes
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261123
@@ -38,17 +39,17 @@ AMBIGUOUS = {
 GROUNDED = {"land", "person", "vehicle", "static"}
 
 
-def verb_phrases(engine, kind, motion):
+def verb_phrases(kind, motion):
     """The (verb, complement) pairs that name `motion` well for an actor of `kind`."""
     if motion in ("left", "right"):
-        verbs = dict.fromkeys(engine.MOVE.get(kind, ["move", "slide"]))
-        return [(verb, rest) for verb in verbs for rest in engine.COMPL[motion][:3]]
+        verbs = dict.fromkeys(scenes.MOVE.get(kind, ["move", "slide"]))
+        return [(verb, rest) for verb in verbs for rest in scenes.COMPL[motion][:3]]
     if motion == "stay":
         stands = kind in ("land", "person", "static", "plant", "air")
         return [("stand", "still"), ("stay", "in place")] if stands else [("stay", "in place"), ("rest", "")]
     if motion == "rise" and kind in ("air", "flyer"):
         return [("fly", "up"), ("rise", "into the air")]
-    phrases = [p for p in engine.MV[motion] if p != ("grow", "bigger")]
+    phrases = [p for p in scenes.MV[motion] if p != ("grow", "bigger")]
     if motion == "jump" and kind not in ("land", "person", "air"):
         phrases = [("jump", ""), ("jump", "up and down")]
     return phrases
@@ -71,33 +72,33 @@ def fits(actor, background, motion):
     return not (label in ("man running", "horse racing") and motion == "stay")
 
 
-def choose(engine, concepts, rng, held_out):
+def choose(rng, held_out):
     """80 triples (actor, background number, motion) spread over all of them, `STARS` of them with popular actors."""
-    stars = [c["label"] in concepts.STAR for c in engine.CON]
+    stars = [c["star"] for c in scenes.CON]
     while True:
-        backgrounds = [b for b in range(engine.NB) for _ in range(EACH // engine.NB)]
-        motions = [m for m in engine.MOTIONS for _ in range(EACH // len(engine.MOTIONS))]
-        motions += rng.sample(engine.MOTIONS, EACH - len(motions))
+        backgrounds = [b for b in range(scenes.NB) for _ in range(EACH // scenes.NB)]
+        motions = [m for m in scenes.MOTIONS for _ in range(EACH // len(scenes.MOTIONS))]
+        motions += rng.sample(scenes.MOTIONS, EACH - len(motions))
         star = [True] * STARS + [False] * (EACH - STARS)
         for each in (backgrounds, motions, star):
             rng.shuffle(each)
         used, chosen = {}, []
         for background, motion, popular in zip(backgrounds, motions, star):
-            name = engine.BGS[background][0]
+            name = scenes.BGS[background][0]
             able = [
                 i
-                for i, actor in enumerate(engine.CON)
+                for i, actor in enumerate(scenes.CON)
                 if stars[i] == popular
-                and engine.heldout(i, background, motion) == held_out
+                and scenes.heldout(i, background, motion) == held_out
                 and fits(actor, name, motion)
-                and (actor["names"][0] not in engine.PLURAL_NAMES or actor["label"] == "Santa Claus")
+                and (actor["names"][0] not in scenes.PLURAL_NAMES or actor["label"] == "Santa Claus")
                 and used.get(i, 0) < (2 if popular else 1)
             ]
             if not able:
                 break
             fewest = min(used.get(i, 0) for i in able)
             able = [i for i in able if used.get(i, 0) == fewest]
-            i = rng.choices(able, [max(.2, engine.CON[i]["weight"]) for i in able])[0]
+            i = rng.choices(able, [max(.2, scenes.CON[i]["weight"]) for i in able])[0]
             used[i] = used.get(i, 0) + 1
             chosen.append((i, background, motion))
         if len(chosen) == EACH:
@@ -110,38 +111,38 @@ def spread(rng, places, values, n):
     return {place: values[k % len(values)] for k, place in enumerate(picked)}
 
 
-def cameras(engine, rng, chosen):
+def cameras(rng, chosen):
     """{place: camera} for 24 of the 80; `follow` only where the actor travels and training followed it."""
     bare = ("space", "stage", "studio", "room")
-    travels = [k for k, (_, b, m) in enumerate(chosen) if m in ("left", "right") and engine.BGS[b][0] not in bare]
+    travels = [k for k, (_, b, m) in enumerate(chosen) if m in ("left", "right") and scenes.BGS[b][0] not in bare]
     out = {k: "follow" for k in rng.sample(travels, min(4, len(travels)))}
     rest = [k for k in range(len(chosen)) if k not in out]
     return out | spread(rng, rest, ["static", "panl", "panr", "in", "out"], 24 - len(out))
 
 
-def sentence(engine, rng, actors, count, background, motion, time, weather, camera):
+def sentence(rng, actors, count, background, motion, time, weather, camera):
     """One prompt of words that training used."""
-    first = engine.CON[actors[0]]
+    first = scenes.CON[actors[0]]
     plural = count > 1
     name = rng.choice(spoken(first)) if rng.random() < 0.3 else spoken(first)[0]
     if len(actors) == 2:
-        other = spoken(engine.CON[actors[1]])[0]
-        subject = f"{article(engine, name)} and {article(engine, other)}"
+        other = spoken(scenes.CON[actors[1]])[0]
+        subject = f"{article(name)} and {article(other)}"
     elif plural:
-        subject = f"{NUMBERS[count]} {engine.plural(name)}"
+        subject = f"{NUMBERS[count]} {scenes.plural(name)}"
     else:
-        subject = article(engine, name)
-    verb, rest = rng.choice(verb_phrases(engine, first["kind"], motion))
-    does = f"{verb if plural else engine.third(verb)} {rest}".strip()
-    colour = rng.choice(engine.CN)
-    places = engine.BGS[background][1]
-    where = rng.choice(places[:2] if engine.BGS[background][0] == "studio" else places).format(c=colour)
+        subject = article(name)
+    verb, rest = rng.choice(verb_phrases(first["kind"], motion))
+    does = f"{verb if plural else scenes.third(verb)} {rest}".strip()
+    colour = rng.choice(scenes.CN)
+    places = scenes.BGS[background][1]
+    where = rng.choice(places[:2] if scenes.BGS[background][0] == "studio" else places).format(c=colour)
     where = where.replace("a orange", "an orange")
     parts = [where]
     if time is not None:
-        parts.append(rng.choice(engine.TODP[engine.TODS.index(time)]))
+        parts.append(rng.choice(scenes.TODP[scenes.TODS.index(time)]))
     if weather is not None:
-        phrases = [p for p in engine.WXP[engine.WXS.index(weather)] if p not in ("in the snow", "with many clouds")]
+        phrases = [p for p in scenes.WXP[scenes.WXS.index(weather)] if p not in ("in the snow", "with many clouds")]
         parts.append(rng.choice([p for p in phrases if time is None or not p.endswith("day")]))
     if time is not None and rng.random() < 0.3:
         lead = parts.pop(1)
@@ -159,11 +160,11 @@ def spoken(actor):
     return whole or actor["names"]
 
 
-def article(engine, name):
-    """`name` with its indefinite article, which the engine sometimes makes definite."""
+def article(name):
+    """`name` with its indefinite article, which `scenes` sometimes makes definite."""
     never = random.Random()
     never.random = lambda: 1.0
-    return engine.article(name, never)
+    return scenes.article(name, never)
 
 
 def labels(actors, count, background, time, weather, motion, camera):
@@ -173,30 +174,30 @@ def labels(actors, count, background, time, weather, motion, camera):
     }  # fmt: skip
 
 
-def made(engine, concepts, rng, kind):
+def made(rng, kind):
     """The 80 prompts of kind `seen` or `held_out`."""
-    chosen = choose(engine, concepts, rng, kind == "held_out")
-    names = [engine.BGS[b][0] for _, b, _ in chosen]
-    outdoor = [k for k, (_, b, _) in enumerate(chosen) if b in engine.OUTDOOR]
-    times = spread(rng, outdoor, engine.TODS, TIMED)
-    weathers = spread(rng, [k for k in outdoor if names[k] != "clouds"], engine.WXS, WEATHERED)
-    moves = cameras(engine, rng, chosen)
-    actor = [engine.CON[i] for i, _, _ in chosen]
+    chosen = choose(rng, kind == "held_out")
+    names = [scenes.BGS[b][0] for _, b, _ in chosen]
+    outdoor = [k for k, (_, b, _) in enumerate(chosen) if b in scenes.OUTDOOR]
+    times = spread(rng, outdoor, scenes.TODS, TIMED)
+    weathers = spread(rng, [k for k in outdoor if names[k] != "clouds"], scenes.WXS, WEATHERED)
+    moves = cameras(rng, chosen)
+    actor = [scenes.CON[i] for i, _, _ in chosen]
     plain = [k for k in range(EACH) if actor[k]["kind"] not in ("sky", "static") and k not in moves]
     plain = [k for k in plain if actor[k]["label"] != "Santa Claus"]
     several = rng.sample(plain, GROUPS + PAIRS)
     counts = {k: (2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4)[n] for n, k in enumerate(several[:GROUPS])}
-    stars = [i for i, c in enumerate(engine.CON) if c["label"] in concepts.STAR]
+    stars = [i for i, c in enumerate(scenes.CON) if c["star"]]
     for k, (i, background, motion) in enumerate(chosen):
         actors, count = [i], counts.get(k, 1)
         if k in several[GROUPS:]:
-            kin = [j for j in stars if j != i and engine.CON[j]["kind"] == engine.CON[i]["kind"]] or stars
-            kin = [j for j in kin if j != i and not similar(engine.CON[i]["label"], engine.CON[j]["label"])]
-            kin = [j for j in kin if engine.heldout(j, background, motion) == (kind == "held_out")] or kin
+            kin = [j for j in stars if j != i and scenes.CON[j]["kind"] == scenes.CON[i]["kind"]] or stars
+            kin = [j for j in kin if j != i and not similar(scenes.CON[i]["label"], scenes.CON[j]["label"])]
+            kin = [j for j in kin if scenes.heldout(j, background, motion) == (kind == "held_out")] or kin
             actors, count = [i, rng.choice(kin)], 2
         said = times.get(k), weathers.get(k)
-        prompt = sentence(engine, rng, actors, count, background, motion, *said, moves.get(k))
-        what = labels([engine.CON[a]["label"] for a in actors], count, names[k], *said, motion, moves.get(k))
+        prompt = sentence(rng, actors, count, background, motion, *said, moves.get(k))
+        what = labels([scenes.CON[a]["label"] for a in actors], count, names[k], *said, motion, moves.get(k))
         yield {"kind": kind, "prompt": prompt, "labels": what}
 
 
@@ -205,37 +206,32 @@ def similar(one, other):
     return bool(set(one.lower().split()) & set(other.lower().split()))
 
 
-def people(engine):
-    """The 80 prompts of evaluation_people.txt, each label checked against the engine's."""
-    backgrounds = {b[0] for b in engine.BGS.values()}
-    known = [backgrounds, set(engine.TODS), set(engine.WXS), set(engine.MOTIONS), set(CAMERAS)]
+def people():
+    """The 80 prompts of evaluation_people.txt, each label checked against those that there are."""
+    backgrounds = {b[0] for b in scenes.BGS.values()}
+    known = [backgrounds, set(scenes.TODS), set(scenes.WXS), set(scenes.MOTIONS), set(CAMERAS)]
     for line in (HERE / "evaluation_people.txt").read_text().splitlines():
         if line.startswith("#"):
             continue
         prompt, actors, count, *rest = (part.strip() for part in line.split(" | "))
         actors, rest = actors.split("+"), [None if part == "-" else part for part in rest]
-        assert all(a in engine.IDX for a in actors), line
+        assert all(a in scenes.IDX for a in actors), line
         assert len(rest) == 5 and all(v is None or v in names for v, names in zip(rest, known)), line
         yield {"kind": "people", "prompt": prompt, "labels": labels(actors, int(count), *rest)}
 
 
-def prompts(engine, concepts):
+def prompts():
     """All 240, numbered."""
     rng = random.Random(SEED)
-    entries = [*made(engine, concepts, rng, "seen"), *made(engine, concepts, rng, "held_out"), *people(engine)]
+    entries = [*made(rng, "seen"), *made(rng, "held_out"), *people()]
     return [{"id": i, **entry} for i, entry in enumerate(entries)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--engine", type=Path, default=HERE, help="folder of the scene engine")
     options = parser.parse_args()
-    sys.path.insert(0, str(options.engine))
-    import concepts
-    import datagen
-
-    entries = prompts(datagen, concepts)
+    entries = prompts()
     text = ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries)
     options.out.write_text(f"[\n{text}\n]\n")
 
