@@ -345,6 +345,7 @@ mod tests {
                 precision: Precision::F32,
             };
             let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
+            request.guidance_scale = Some(5.0);
             change(&mut request);
             let model = Description::toybox();
             let plan = Plan::new(&request, &model, None).unwrap();

@@ -188,6 +188,7 @@ impl Pipeline {
 
         let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
         let mut notes = parsed.notes;
+        notes.extend(plan.guidance_note(request, &self.description));
         let (given, cond, uncond) = watch.stage(Stage::Map, |_| {
             let given = self.read_given(request, &plan, source, &mut notes)?;
             let (cond, cut) = self.text.embed_context(&parsed.model_prompt)?;

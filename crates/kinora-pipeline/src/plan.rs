@@ -157,6 +157,21 @@ impl Plan {
         }
     }
 
+    /// What someone who sets guidance or a negative prompt may not expect of this model.
+    pub fn guidance_note(&self, request: &Request, model: &Description) -> Option<String> {
+        let built_in = model.default_guidance_scale == 1.0;
+        match self.guidance_scale == 1.0 {
+            true if !request.negative.is_empty() => Some(format!(
+                "without guidance the negative prompt has no effect; --guidance {} would use it, at twice the time",
+                if built_in { 2 } else { 5 }
+            )),
+            false if built_in => Some(
+                "guidance is built into this model; a scale above 1 guides it twice, which soon overdoes it".into(),
+            ),
+            _ => None,
+        }
+    }
+
     /// Frames that the model computes for this plan, surplus included.
     pub fn generated_frames(&self, model: &Description) -> usize {
         self.segments.iter().map(|s| model.frames_of(s.latent_frames)).sum()
@@ -315,6 +330,26 @@ mod tests {
             .iter()
             .map(|s| (s.latent_frames, s.prefix_latent_frames))
             .collect()
+    }
+
+    #[test]
+    fn guidance_that_does_nothing_or_too_much_is_noted() {
+        let distilled = Description::toybox();
+        let plain = Description {
+            default_guidance_scale: 5.0,
+            ..Description::toybox()
+        };
+        let note = |model: &Description, scale: Option<f32>, negative: &str| {
+            let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
+            (request.guidance_scale, request.negative) = (scale, negative.to_owned());
+            let plan = Plan::new(&request, model, None).unwrap();
+            plan.guidance_note(&request, model).unwrap_or_default()
+        };
+        assert_eq!(note(&distilled, None, ""), "");
+        assert!(note(&distilled, None, "dogs").contains("--guidance 2 would use it"));
+        assert!(note(&distilled, Some(5.0), "").contains("built into this model"));
+        assert_eq!(note(&plain, None, "dogs"), "");
+        assert!(note(&plain, Some(1.0), "dogs").contains("--guidance 5 would use it"));
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn request(folder: &TempDir) -> Request {
     request.length = Length::Frames(5);
     request.steps = Some(2);
     request.seed = 11;
+    request.guidance_scale = Some(5.0);
     request
 }
 

@@ -19,7 +19,17 @@ fn the_plan_comes_first_and_the_file_repeats_its_precision() {
     let folder = TempDir::new().unwrap();
     let run = still(
         &folder,
-        &["--precision", "bf16", "--max-memory", "8GB", "--threads", "1", "--json"],
+        &[
+            "--precision",
+            "bf16",
+            "--max-memory",
+            "8GB",
+            "--threads",
+            "1",
+            "--guidance",
+            "5",
+            "--json",
+        ],
     )
     .expect_code(0);
     let first = run.stderr.lines().next().unwrap();
