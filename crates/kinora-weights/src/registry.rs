@@ -85,6 +85,12 @@ pub fn installed(extra_dirs: &[PathBuf]) -> Vec<ModelEntry> {
     installed_in(&search_dirs(extra_dirs, |name| std::env::var_os(name)))
 }
 
+/// The folders in which models are looked for: those of `$KINORA_MODELS`, then `kinora/models` in the user's data
+/// directory. They need not exist.
+pub fn folders() -> Vec<PathBuf> {
+    search_dirs(&[], |name| std::env::var_os(name))
+}
+
 /// The model of that name, or the model in that folder.
 ///
 /// **Errors**: [`Error::UnknownModel`] with the closest name; [`Error::BadModelFolder`] for a path that is none.
