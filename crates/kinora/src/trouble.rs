@@ -70,15 +70,10 @@ pub fn usage(answer: &clap::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<kinora_pipeline::Error>() {
-            return match error.kind() {
-                ErrorKind::Usage => 2,
-                ErrorKind::Input => 3,
-                ErrorKind::Model => 4,
-                ErrorKind::Output => 5,
-                ErrorKind::Memory => 6,
-                ErrorKind::Cancelled => STOPPED,
-                ErrorKind::Internal => 1,
-            };
+            return code_of(error.kind());
+        }
+        if let Some(error) = cause.downcast_ref::<kinora_eval::Error>() {
+            return code_of(error.kind());
         }
         if cause.is::<Usage>() || cause.is::<kinora_kernels::Error>() {
             return 2;
@@ -94,6 +89,18 @@ fn code(error: &anyhow::Error) -> u8 {
         }
     }
     1
+}
+
+const fn code_of(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage => 2,
+        ErrorKind::Input => 3,
+        ErrorKind::Model => 4,
+        ErrorKind::Output => 5,
+        ErrorKind::Memory => 6,
+        ErrorKind::Cancelled => STOPPED,
+        ErrorKind::Internal => 1,
+    }
 }
 
 /// The chain of causes, without those that the sentence before them has quoted already. Hints come last.

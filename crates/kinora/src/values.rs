@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use kinora_eval::Kind;
 use kinora_media::{Format, Fps};
 use kinora_pipeline::memory::MemorySize;
 use kinora_pipeline::{Error, PrecisionChoice, Request, Size};
@@ -9,6 +10,8 @@ use kinora_sampling::Sampler;
 
 /// Most frames that may be asked for: the longest clip at the highest rate.
 const MAX_FRAMES: u64 = (Request::MAX_SECONDS * Request::MAX_FPS) as u64;
+/// Most prompts that may be asked for.
+const MAX_PROMPTS: u64 = 1_000_000;
 /// Most threads that may be asked for.
 const MAX_THREADS: u64 = 1024;
 
@@ -58,6 +61,16 @@ pub fn variants(text: &str) -> Result<u32, String> {
 /// `--threads`.
 pub fn threads(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, MAX_THREADS, "--threads 2")
+}
+
+/// `--limit`.
+pub fn limit(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, MAX_PROMPTS, "--limit 24")
+}
+
+/// `--kinds`, one of them.
+pub fn kind(text: &str) -> Result<Kind, String> {
+    by_library(text)
 }
 
 /// `--seed`.

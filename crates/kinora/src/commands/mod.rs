@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod eval;
 mod generate;
 mod inspect;
 mod models;
@@ -17,6 +18,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Models(args) => models::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Parse(args) => parse::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     }

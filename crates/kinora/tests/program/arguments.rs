@@ -64,6 +64,8 @@ const CASES: &[(&[&str], &str)] = &[
     ),
     (&["generate", ""], "empty"),
     (&["parse", " "], "empty"),
+    (&["eval", "--kinds", "seen,odd"], "held_out"),
+    (&["eval", "--limit", "0"], "--limit"),
     (&["completions", "tcsh"], "bash"),
 ];
 

@@ -14,6 +14,7 @@ fn help_is_as_recorded() {
         ("help-models.txt", &["models", "--help"]),
         ("help-inspect.txt", &["inspect", "--help"]),
         ("help-parse.txt", &["parse", "--help"]),
+        ("help-eval.txt", &["eval", "--help"]),
         ("help-completions.txt", &["completions", "--help"]),
         ("help-man.txt", &["man", "--help"]),
     ] {
@@ -53,9 +54,9 @@ fn manual_pages_are_printed_and_written() {
     kinora(folder.path(), &["man", "--dir", "pages/man1"]).expect_code(0);
     let pages = names_in(&folder.path().join("pages/man1"));
     let expected =
-        ["completions", "generate", "inspect", "man", "models", "parse"].map(|name| format!("kinora-{name}.1"));
-    assert_eq!(pages[..6], expected);
-    assert_eq!(pages[6], "kinora.1");
+        ["completions", "eval", "generate", "inspect", "man", "models", "parse"].map(|name| format!("kinora-{name}.1"));
+    assert_eq!(pages[..7], expected);
+    assert_eq!(pages[7], "kinora.1");
     let page = std::fs::read_to_string(folder.path().join("pages/man1/kinora-generate.1")).unwrap();
     assert!(
         page.contains("\\-\\-guidance") && page.contains("Example: \\-\\-steps 24"),
