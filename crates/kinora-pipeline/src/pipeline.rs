@@ -148,15 +148,16 @@ impl Pipeline {
     pub fn parse(&self, prompt: &str, mode: PromptMode) -> Result<Parsed> {
         let scene = parse::parse(prompt)?;
         let mut notes: Vec<String> = scene.notes.iter().map(ToString::to_string).collect();
-        let expand = match mode {
-            PromptMode::Raw => false,
-            PromptMode::Expanded => true,
-            PromptMode::Auto => self.description.wants_vocabulary,
-        };
         let (scene, model_prompt) = match &self.vocabulary {
             Some(vocabulary) => {
                 let grounding = parse::ground(&scene, vocabulary, &self.text)?;
                 notes.extend(grounding.notes(&self.record.name));
+                let expand = match mode {
+                    PromptMode::Raw => false,
+                    PromptMode::Expanded => true,
+                    // Words that the model knows are best left as they are: it was trained on many wordings.
+                    PromptMode::Auto => self.description.wants_vocabulary && !notes.is_empty(),
+                };
                 let expanded = if expand {
                     parse::expand(&scene, &grounding)
                 } else {

@@ -102,7 +102,7 @@ pub enum Length {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptMode {
-    /// As the model prefers: Toybox wants its own vocabulary, the Wan family wants the raw prompt.
+    /// As the model prefers: the raw prompt; for Toybox, in its own vocabulary as soon as something in it is not known.
     #[default]
     Auto,
     /// The prompt as typed.

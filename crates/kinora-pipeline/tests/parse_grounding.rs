@@ -257,6 +257,14 @@ fn expansion_comes_close_to_the_training_captions() {
             "a UFO hovers downtown in a big city in the fog, black and white",
         ),
         (
+            "a fox stays in place in the snowy mountains under a clear sky",
+            "a fox stays in place in the snowy mountains on a clear day",
+        ),
+        (
+            "a jellyfish moves to the left at the bottom of the sea",
+            "a jellyfish moves from right to left under water",
+        ),
+        (
             "an astronaut drifting among the stars while the camera follows",
             "an astronaut drifts slowly among stars and planets, the camera follows",
         ),

@@ -64,7 +64,15 @@ impl<'a> Grounder<'a> {
             let own = !matches!(t.kind, TimeKind::Morning | TimeKind::Afternoon | TimeKind::Evening);
             self.named(n, Role::TimeOfDay, t.span, &t.text, Group::TimeOfDay, name, own);
         }
+        // Mountains are snowy under a clear sky too: the word is in the place already.
+        let snow_lies = self
+            .out
+            .of(n, Role::Setting)
+            .is_some_and(|place| place.concept.contains("snow"));
         for (i, w) in shot.weather.iter().enumerate() {
+            if snow_lies && w.text == "snowy" {
+                continue;
+            }
             let name = match w.kind {
                 WeatherKind::Clear => "clear",
                 WeatherKind::Cloudy => "cloudy",
@@ -549,14 +557,17 @@ impl<'a> Grounder<'a> {
     }
 }
 
-/// The noun with its adjectives, longest first: "old man", "red apple".
 /// The place under the surface, which the noun alone would put above it; empty for other places.
 fn beneath_water(preposition: &str, noun: &str) -> &'static str {
-    let under = matches!(preposition, "under" | "beneath" | "below" | "underneath");
+    let under = matches!(
+        preposition,
+        "under" | "beneath" | "below" | "underneath" | "at the bottom of"
+    );
     let water = matches!(noun, "water" | "sea" | "ocean" | "surface" | "wave" | "waves");
     if under && water { "under water" } else { "" }
 }
 
+/// The noun with its adjectives, longest first: "old man", "red apple".
 fn with_attributes(s: &Subject) -> Vec<String> {
     let parts = s
         .attributes

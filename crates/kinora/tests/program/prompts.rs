@@ -73,6 +73,22 @@ fn the_raw_prompt_reaches_the_model_as_typed() {
 }
 
 #[test]
+fn words_that_the_model_knows_are_left_alone() {
+    let model_prompt = |prompt: &str, more: &[&str]| {
+        kinora_anywhere(&[&["parse", prompt, "--json"], more].concat())
+            .expect_code(0)
+            .json()["model_prompt"]
+            .clone()
+    };
+    let known = "a cat, at sunset, on a beach";
+    assert_eq!(model_prompt(known, &[]), known);
+    assert_ne!(model_prompt(known, &["--expand-prompt"]), known);
+    // One strange word, and all of it is put into the model's.
+    let strange = model_prompt("a hound, at sunset, on a beach", &[]);
+    assert_eq!(strange, "a dog on a beach at sunset");
+}
+
+#[test]
 fn right_to_left_text_is_no_error() {
     let prompt = "\u{202b}كلب أحمر يركض في المدينة\u{202c}";
     let json = kinora_anywhere(&["parse", prompt, "--json"]).expect_code(0).json();
