@@ -124,3 +124,12 @@ def write_bytes(crate, name, data, script, seed, sources):
     """Raw bytes (half floats) into `<crate>/tests/fixtures/<name>`."""
     (_folder(crate) / name).write_bytes(data)
     _record(crate, name, _entry(script, seed, "f16", 0.0, sources))
+
+
+def write_file(crate, name, save, script, seed, dtype, sources):
+    """A file of any kind into `<crate>/tests/fixtures/<name>`, which may name a folder: `save(path)` writes it."""
+    path = _folder(crate) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path)
+    path.chmod(0o644)
+    _record(crate, name, _entry(script, seed, dtype, 0.0, sources))

@@ -137,7 +137,10 @@ def main(folder):
             "sha256": hashlib.sha256((folder / file).read_bytes()).hexdigest(),
             "tolerance": tolerance,
         }
-    (folder / "manifest.json").write_text(json.dumps({"fixtures": fixtures}, indent=2) + "\n")
+    # wan_schedules.py has an entry there too.
+    path = folder / "manifest.json"
+    others = json.loads(path.read_text())["fixtures"] if path.exists() else {}
+    path.write_text(json.dumps({"fixtures": others | fixtures}, indent=1) + "\n")
 
 
 def philox(counter, key):
