@@ -10,7 +10,7 @@ use kinora_sampling::Sampler;
 use serde::Serialize;
 
 use crate::answers::look;
-use crate::measure::flicker;
+use crate::measure::{SHRINK, flicker};
 use crate::prompts::{Kind, Prompt, PromptSet};
 use crate::results::{ClipResult, Results, Settings, json, write_whole};
 use crate::score::{Measured, Score};
@@ -18,9 +18,6 @@ use crate::share::rounded;
 use crate::sheet::{write_sheet, write_strip};
 use crate::verdict::Verdict;
 use crate::{Error, Result};
-
-/// Clips have this many times the judge's sides, so that an area average makes its input exactly.
-const ENLARGE: usize = 2;
 
 /// What to evaluate, and with which settings; what is absent is the model's default.
 #[derive(Debug, Clone)]
@@ -158,7 +155,7 @@ impl Evaluation<'_> {
     /// Everything that decides a result, with the model's defaults filled in.
     fn settings(&self) -> Result<Settings> {
         let (choice, model, judge) = (self.choice, self.pipeline.description(), self.judge.config());
-        let side = |px: usize| (ENLARGE * px) as u32;
+        let side = |px: usize| (SHRINK * px) as u32;
         let sampler = choice.sampler.unwrap_or(model.default_sampler);
         Ok(Settings {
             kinora: env!("CARGO_PKG_VERSION").to_owned(),

@@ -12,7 +12,6 @@ use crate::{Error, Result};
 pub const DEFAULT_FOLDER: &str = "models/judge";
 /// The same below the folders where users keep models.
 const NAME: &str = "judge";
-const FILES: [&str; 2] = ["config.json", "model.safetensors"];
 
 /// The judge in `folder`; without one, that of `models/judge`, or of `judge` in a folder of `$KINORA_MODELS` or of the
 /// user's models. Gives it with a short hash over its files.
@@ -27,7 +26,7 @@ pub fn find_judge(folder: Option<&Path>) -> Result<(Judge, String)> {
     };
     let Some(folder) = places
         .iter()
-        .find(|place| FILES.iter().any(|file| place.join(file).exists()))
+        .find(|place| Judge::FILES.iter().any(|file| place.join(file).exists()))
     else {
         return Err(Error::NoJudge { looked: places });
     };
@@ -41,7 +40,7 @@ pub fn find_judge(folder: Option<&Path>) -> Result<(Judge, String)> {
 /// The first 16 digits of a SHA-256 over both files.
 fn hash(folder: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
-    for file in FILES {
+    for file in Judge::FILES {
         let path = folder.join(file);
         let bytes = std::fs::read(&path).map_err(|source| Error::Io {
             action: "read",

@@ -6,8 +6,8 @@ use kinora_tensor::Tensor;
 
 use crate::{Error, Result};
 
-/// Clips have this many times the judge's width and height.
-const SHRINK: usize = 2;
+/// Clips have this many times the judge's width and height, so that an area average makes its input exactly.
+pub(crate) const SHRINK: usize = 2;
 
 /// The frames that the judge looks at, halved by area average.
 ///

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kinora_media::{ContactSheet, Fit, Frame, Limits, fit, read_image, write_image};
+use kinora_media::{ContactSheet, Fit, Frame, Limits, fit, paste, read_image, write_image};
 
 use crate::Result;
 
@@ -79,17 +79,6 @@ pub(crate) fn write_sheet<'a>(path: &Path, strips: impl ExactSizeIterator<Item =
     match sheet {
         Some((sheet, _)) => Ok(write_image(path, &sheet, kinora_media::Quality::default(), &[])?),
         None => Ok(()),
-    }
-}
-
-/// Copies `small` to (x, y); what lies outside is left out.
-fn paste(large: &mut Frame, small: &Frame, x: u32, y: u32) {
-    let columns = small.width_px.min(large.width_px.saturating_sub(x)) as usize;
-    let rows = small.height_px.min(large.height_px.saturating_sub(y));
-    for row in 0..rows {
-        let to = 3 * ((y + row) as usize * large.width_px as usize + x as usize);
-        let from = 3 * row as usize * small.width_px as usize;
-        large.rgb[to..to + 3 * columns].copy_from_slice(&small.rgb[from..from + 3 * columns]);
     }
 }
 

@@ -72,6 +72,6 @@ pub use metadata::read_metadata;
 pub use metrics::{psnr, ssim};
 pub use poster::{PosterPicker, thumbnail};
 pub use reader::{ClipInfo, ClipReader, Limits, probe};
-pub use resize::{Fit, fit, resize};
+pub use resize::{Fit, fit, paste, resize};
 pub use sheet::ContactSheet;
 pub use writer::{ClipWriter, SealedClip, WriteOptions, WrittenClip};

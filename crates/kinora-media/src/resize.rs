@@ -60,12 +60,14 @@ pub fn fit(frame: &Frame, width_px: u32, height_px: u32, mode: Fit) -> Result<Fr
     }
 }
 
-/// Copies `part` onto `onto` at a place where it fits entirely.
-pub(crate) fn paste(onto: &mut Frame, part: &Frame, x: u32, y: u32) {
+/// Copies `part` onto `onto` with its upper left corner at (x, y); what lies outside is left out.
+pub fn paste(onto: &mut Frame, part: &Frame, x: u32, y: u32) {
     let row = 3 * part.width_px as usize;
-    for (i, line) in part.rgb.chunks_exact(row).enumerate() {
+    let visible = 3 * part.width_px.min(onto.width_px.saturating_sub(x)) as usize;
+    let rows = onto.height_px.saturating_sub(y) as usize;
+    for (i, line) in part.rgb.chunks_exact(row).take(rows).enumerate() {
         let at = 3 * ((y as usize + i) * onto.width_px as usize + x as usize);
-        onto.rgb[at..at + row].copy_from_slice(line);
+        onto.rgb[at..at + visible].copy_from_slice(&line[..visible]);
     }
 }
 

@@ -22,9 +22,6 @@ use crate::{Error, Result};
 const PATCH: usize = 4;
 /// Colour channels.
 const COLOURS: usize = 3;
-/// Names of the files in a judge's folder.
-const CONFIG_FILE: &str = "config.json";
-const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// `relu(x + conv(relu(conv(x))))`.
 struct Residual {
@@ -80,13 +77,16 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Reads a judge's folder: `config.json` and `model.safetensors`.
+    /// The files in a judge's folder: configuration and weights.
+    pub const FILES: [&str; 2] = ["config.json", "model.safetensors"];
+
+    /// Reads a judge's folder, [`Judge::FILES`].
     ///
     /// **Errors**: [`Error::JudgeFile`] for a file that is not there or not readable; as [`Judge::load`].
     pub fn open(folder: &Path) -> Result<Self> {
-        let config = folder.join(CONFIG_FILE);
+        let [config, weights] = Self::FILES.map(|file| folder.join(file));
         let json = std::fs::read_to_string(&config).map_err(|source| Error::JudgeFile { path: config, source })?;
-        Self::load(&Checkpoint::open(&folder.join(WEIGHTS_FILE))?, &json)
+        Self::load(&Checkpoint::open(&weights)?, &json)
     }
 
     /// Reads every tensor of `checkpoint`.

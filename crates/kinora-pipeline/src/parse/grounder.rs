@@ -64,13 +64,13 @@ impl<'a> Grounder<'a> {
             let own = !matches!(t.kind, TimeKind::Morning | TimeKind::Afternoon | TimeKind::Evening);
             self.named(n, Role::TimeOfDay, t.span, &t.text, Group::TimeOfDay, name, own);
         }
-        // Mountains are snowy under a clear sky too: the word is in the place already.
-        let snow_lies = self
+        // What the place's own words say is no weather: mountains are snowy under a clear sky too.
+        let place = self
             .out
             .of(n, Role::Setting)
-            .is_some_and(|place| place.concept.contains("snow"));
+            .map_or_else(String::new, |m| m.phrase.clone());
         for (i, w) in shot.weather.iter().enumerate() {
-            if snow_lies && w.text == "snowy" {
+            if place.split(' ').any(|word| word == w.text) {
                 continue;
             }
             let name = match w.kind {
