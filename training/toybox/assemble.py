@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autoencoder import Autoencoder
+from common import SHIFT, shifted
 from data import GRIDS
 from text import TextEncoder, Tokenizer
 from transformer import Config, Transformer, patchify, rope_table, unpatchify
@@ -26,7 +27,7 @@ FIXTURES = [
     ("a red car drives from left to right on a road", 0, 9, 1234),
     ("an astronaut floats in outer space", 1, 3, 4321),
 ]
-FIXTURE_STEPS, FIXTURE_GUIDANCE, SHIFT = 4, 5.0, 3.0
+FIXTURE_STEPS, FIXTURE_GUIDANCE = 4, 5.0
 
 
 def write_json(path, value):
@@ -72,8 +73,7 @@ def write_fixtures(dest):
         (ids, count), (null_ids, null_count) = tokenizer([prompt]), tokenizer([""])
         context, null = encoder(ids, count), encoder(null_ids, null_count)
         x = torch.randn(1, 48, frames, height, width, generator=torch.Generator().manual_seed(seed))
-        u = torch.linspace(1, 0, FIXTURE_STEPS + 1)
-        sigmas = SHIFT * u / (1 + (SHIFT - 1) * u)
+        sigmas = shifted(torch.linspace(1, 0, FIXTURE_STEPS + 1))
         out = {"token_ids": ids, "token_count": count, "text_embeds": context, "null_token_ids": null_ids}
         out |= {
             "null_token_count": null_count,

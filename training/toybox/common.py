@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,6 +67,25 @@ def save_state(path, state):
 
 def save_json(path, value):
     place(path, lambda p: p.write_text(json.dumps(value)))
+
+
+SHIFT = 3.0  # of the schedule for clips
+
+
+def shifted(u, shift=SHIFT):
+    """Noise level at u of an even schedule: u = 1 is noise, u = 0 is clean; a shift spends more steps on noise."""
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def save_sheet(strips, path, columns, shrink=1):
+    """Pictures of one size, `columns` side by side, as a JPEG; empty places are black."""
+    from PIL import Image
+
+    strips = strips + [np.zeros_like(strips[0])] * (-len(strips) % columns)
+    rows = [np.concatenate(strips[i : i + columns], 1) for i in range(0, len(strips), columns)]
+    image = Image.fromarray(np.concatenate(rows, 0))
+    small = image.resize((image.width // shrink, image.height // shrink))
+    place(path, lambda p: small.save(p, "JPEG", quality=85))
 
 
 class Clock:

@@ -12,8 +12,21 @@ from pathlib import Path
 
 import torch
 
-from common import DEVICE, Clock, Log, autocast, ema_update, save_json, save_state, setup, turn, wait_for
-from data import LATENT_FRAMES, Scenes
+from common import (
+    DEVICE,
+    SHIFT,
+    Clock,
+    Log,
+    autocast,
+    ema_update,
+    save_json,
+    save_state,
+    setup,
+    shifted,
+    turn,
+    wait_for,
+)
+from data import LATENT_FRAMES
 from train_transformer import (
     Optimizers,
     common_arguments,
@@ -30,13 +43,7 @@ from train_transformer import (
 )  # fmt: skip
 from transformer import Config, Transformer, input_order, output_order, patchify
 
-SHIFT = 3.0
 EMA = 0.997
-
-
-def sigma_of(u):
-    """The shifted schedule: u = 1 is noise, u = 0 is clean."""
-    return SHIFT * u / (1 + (SHIFT - 1) * u)
 
 
 def draw_starts(count, steps):
@@ -53,12 +60,12 @@ def teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args):
     x, moving = noisy, 1 - is_clean
     for i in range(args.teacher_steps):
         u, next_u = (start + (end - start) * (i + k) / args.teacher_steps for k in (0, 1))
-        sigma, step = sigma_of(u), sigma_of(next_u) - sigma_of(u)
+        sigma, step = shifted(u), shifted(next_u) - shifted(u)
         with autocast():
             out = teacher(torch.cat([x, x]), both, torch.cat([sigma, sigma]) * 1000, flags, *tables).float()
         cond, uncond = out.chunk(2)
         x = x + step[:, None, None] * moving * input_order(uncond + args.guidance * (cond - uncond))
-    way = (sigma_of(end) - sigma_of(start))[:, None, None]
+    way = (shifted(end) - shifted(start))[:, None, None]
     return output_order((x - noisy) / way)
 
 
@@ -70,11 +77,11 @@ def make_lessons(teacher, data, image, nothing, args):
     is_clean = draw_clean(count, frames)
     start = draw_starts(count, args.steps)
     end = (start - 1 / args.steps).clamp(min=0)
-    level = sigma_of(start)[:, None, None] * (1 - is_clean)
+    level = shifted(start)[:, None, None] * (1 - is_clean)
     noisy = (1 - level) * clean + level * torch.randn_like(clean)
     tables = rope(frames, orientation)
     target = teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args)
-    return noisy, text, sigma_of(start) * 1000, is_clean, tables, target, token_weight(cover, is_clean)
+    return noisy, text, shifted(start) * 1000, is_clean, tables, target, token_weight(cover, is_clean)
 
 
 def student_loss(student, lessons):
@@ -87,9 +94,7 @@ def student_loss(student, lessons):
 def main(argv=None):
     args = arguments(argv)
     setup()
-    source = Scenes(args.text, args.seed, workers=args.workers, count=args.chunk)
-    data, nothing = make_data(args, args.keep_clips, args.keep_images)
-    torch.manual_seed(args.seed)
+    source, data, nothing = make_data(args)
     student, teacher = (Transformer(Config(layers=args.layers)).to(DEVICE) for _ in range(2))
     teacher.requires_grad_(False)
     if args.compile:
@@ -99,7 +104,7 @@ def main(argv=None):
             with turn(args.out):
                 warm_up(model, [(args.clips * times, LATENT_FRAMES, gradients), (args.images * times, 1, gradients)])
         warm_up_encoder(data, args.chunk)
-    load_encoder(data, args.vae, args.compile)
+    load_encoder(data, args.vae)
     weights = {k: v.float() for k, v in initial(args.init).items()}
     teacher.load_state_dict(weights)
     student.load_state_dict(weights)

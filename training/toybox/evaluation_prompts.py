@@ -98,7 +98,7 @@ def choose(rng, held_out):
                 break
             fewest = min(used.get(i, 0) for i in able)
             able = [i for i in able if used.get(i, 0) == fewest]
-            i = rng.choices(able, [max(.2, scenes.CON[i]["weight"]) for i in able])[0]
+            i = rng.choices(able, [max(0.2, scenes.CON[i]["weight"]) for i in able])[0]
             used[i] = used.get(i, 0) + 1
             chosen.append((i, background, motion))
         if len(chosen) == EACH:

@@ -10,18 +10,7 @@ import argparse
 import torch
 from safetensors.torch import save_file
 
-
-def int8_rows(weights):
-    out = {}
-    for name, value in weights.items():
-        if value.ndim < 2 or value.shape[0] < 8:
-            out[name] = value.bfloat16().contiguous()
-            continue
-        rows = value.float().flatten(1)
-        scale = rows.abs().amax(1).clamp_min(1e-8) / 127
-        out[name] = (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8).view(value.shape).contiguous()
-        out[name + ".scale"] = scale.contiguous()
-    return out
+from stored import absmax_rows, quantise
 
 
 def main(argv=None):
@@ -31,8 +20,8 @@ def main(argv=None):
     parser.add_argument("--int8", action="store_true")
     args = parser.parse_args(argv)
     weights = torch.load(args.weights, map_location="cpu")
-    bf16 = lambda: {k: v.bfloat16().contiguous() for k, v in weights.items()}
-    save_file(int8_rows(weights) if args.int8 else bf16(), args.out, metadata={"format": "pt"})
+    weights = {k: v.bfloat16().contiguous() for k, v in weights.items()}
+    save_file(quantise(weights, absmax_rows) if args.int8 else weights, args.out, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":

@@ -16,14 +16,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from autoencoder import Autoencoder
-from common import DEVICE, autocast, place, save_json, setup, wait_for
+from common import DEVICE, autocast, save_json, save_sheet, setup, shifted, wait_for
 from data import GRIDS, LATENT_FRAMES
 from judge import FRAMES, Judge, choose_frames
 from text import TextEncoder, Tokenizer
 from train_transformer import initial, rope
 from transformer import Config, Transformer, patchify, unpatchify
-
-SHIFT = 3.0
 
 
 def load_vae(path):
@@ -48,8 +46,7 @@ def sample(model, text, nothing, steps, guidance, seeds, orientation=0, frames=L
     height, width = GRIDS[orientation]
     noise = [torch.randn(48, frames, height, width, generator=torch.Generator().manual_seed(s)) for s in seeds]
     x = torch.stack(noise).to(DEVICE)
-    u = torch.linspace(1, 0, steps + 1)
-    sigmas = SHIFT * u / (1 + (SHIFT - 1) * u)
+    sigmas = shifted(torch.linspace(1, 0, steps + 1))
     batch = x.shape[0]
     guided = guidance != 1
     texts = torch.cat([text, nothing.expand_as(text)]) if guided else text
@@ -109,14 +106,6 @@ def table(results):
     return out
 
 
-def sheet(strips, path, columns=4):
-    from PIL import Image
-
-    strips += [np.zeros_like(strips[0])] * (-len(strips) % columns)
-    rows = [np.concatenate(strips[i : i + columns], 1) for i in range(0, len(strips), columns)]
-    place(path, lambda p: Image.fromarray(np.concatenate(rows, 0)).save(p, "JPEG", quality=82))
-
-
 @torch.no_grad()
 def score(entry, prompts, judge, names, encoder, tokenizer, out, batch):
     name, (weights, vae, steps, guidance) = entry.split("=")[0], entry.split("=")[1].split(",")
@@ -148,7 +137,7 @@ def score(entry, prompts, judge, names, encoder, tokenizer, out, batch):
         Path(out) / f"score_{name}.json",
         {"steps": int(steps), "guidance": float(guidance), "scores": scores, "results": results},
     )
-    sheet(strips, Path(out) / f"sheet_{name}.jpg")
+    save_sheet(strips, Path(out) / f"sheet_{name}.jpg", columns=4)
     print(name, json.dumps(scores["all"]), flush=True)
 
 

@@ -8,19 +8,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from stored import dequantise
+
 TOKENS, WIDTH, LAYERS, HEADS = 64, 384, 6, 12
 
 
 def read_rows(folder, name="model.safetensors"):
-    """Weights as the product stores them, in f32; int8 rows are multiplied with their scales (`NAME.scale`)."""
-    stored = load_file(Path(folder) / name)
-    out = {}
-    for name, value in stored.items():
-        if name.endswith(".scale"):
-            continue
-        scale = stored.get(name + ".scale")
-        out[name] = value.float() if scale is None else value.float() * scale.float().view(-1, *[1] * (value.ndim - 1))
-    return out
+    """Weights as the product stores them, in f32."""
+    return dequantise(load_file(Path(folder) / name))
 
 
 class TextEncoder(nn.Module):

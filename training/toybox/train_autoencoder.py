@@ -26,6 +26,7 @@ from common import (
     free_memory,
     place,
     save_json,
+    save_sheet,
     save_state,
     setup,
     turn,
@@ -139,7 +140,7 @@ def evaluate(model, render, clips=36, picture=None):
             strip = lambda v: (v[0, [0, 16, 32]].float().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
             rows.append(np.concatenate([np.concatenate(list(strip(v)), 1) for v in (x, y)], 0))
     if picture:
-        sheet(rows, picture)
+        save_sheet(rows, picture, columns=min(2, len(rows)), shrink=2)
     z, score = torch.cat(latents, 1), torch.tensor(scores)
     names = ("psnr", "psnr_first_frame", "psnr_actors")
     result = {n: round(v, 3) for n, v in zip(names, score.mean(0).tolist())}
@@ -148,14 +149,6 @@ def evaluate(model, render, clips=36, picture=None):
         "psnr_actors_worst": round(score[:, 2].min().item(), 3),
     }
     return result, z.mean(1), z.std(1)
-
-
-def sheet(rows, path):
-    from PIL import Image
-
-    grid = [np.concatenate(rows[i : i + 2], 1) for i in range(0, len(rows) - 1, 2)] or rows
-    image = Image.fromarray(np.concatenate(grid, 0))
-    place(path, lambda p: image.resize((image.width // 2, image.height // 2)).save(p, "JPEG", quality=88))
 
 
 def main(argv=None):

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 import scenes
 from common import DEVICE, Clock, Log, autocast, place, save_json, setup
-from data import HEADS, Scenes, classes, labels_of, seconds_of, take_frames
+from data import HEADS, Scenes, classes, make_chunk, seconds_of, take_frames
 from judge import FRAMES, HEIGHT, WIDTH, Judge, choose_frames, fold
 from render import make_renderer
+from text import Tokenizer
 
 PEAK_LR = 2e-3
 HELD_OUT_SEED = 987654321
@@ -87,18 +88,16 @@ def correct(logits, actors, labels):
 
 
 @torch.no_grad()
-def evaluate(model, render, clips, batch=32):
+def evaluate(model, render, clips, tokenizer, batch=32):
     """Accuracy on held-out renders by head. Their seed is used nowhere else."""
     model.eval()
     rng, sums, seen = random.Random(HELD_OUT_SEED), {}, 0
     while seen < clips:
-        made = [scenes.sample(rng, 0) for _ in range(batch)]
-        arrays = [torch.stack([torch.from_numpy(m[i]) for m in made]).to(DEVICE) for i in range(3)]
-        actors = torch.tensor([(m[4]["actor"] + [-1] * 4)[:4] for m in made], device=DEVICE)
-        labels = torch.tensor([labels_of(m[4]) for m in made], device=DEVICE)
+        orientation, *arrays = make_chunk(rng, 0, batch, tokenizer)
+        chunk = orientation, *(torch.from_numpy(a).to(DEVICE) for a in arrays)
         with autocast():
-            logits, _ = model(show((0, *arrays), render))
-        for head, value in correct(logits, actors, labels).items():
+            logits, _ = model(show(chunk, render))
+        for head, value in correct(logits, *chunk[6:8]).items():
             sums[head] = sums.get(head, 0) + value.sum().item()
         seen += batch
     model.train()
@@ -129,7 +128,7 @@ def main(argv=None):
         step += 1
         log.add(waiting=source.queue.qsize(), **(losses if not single else {"single_actor": losses["actor"]}))
     source.close()
-    accuracy = evaluate(model, render, args.clips)
+    accuracy = evaluate(model, render, args.clips, Tokenizer(args.text))
     print("judge", accuracy, "steps", step, flush=True)
     save_json(
         f"{args.out}/judge.json",

@@ -14,7 +14,21 @@ import torch
 
 import scenes
 from autoencoder import Autoencoder
-from common import DEVICE, Clock, Log, autocast, ema_update, free_memory, save_json, save_state, setup, turn, wait_for
+from common import (
+    DEVICE,
+    SHIFT,
+    Clock,
+    Log,
+    autocast,
+    ema_update,
+    free_memory,
+    save_json,
+    save_state,
+    setup,
+    shifted,
+    turn,
+    wait_for,
+)
 from data import GRIDS, LATENT_FRAMES, TOKENS_PER_FRAME, LatentData, Scenes
 from muon import Muon
 from render import make_renderer
@@ -24,7 +38,7 @@ from transformer import Config, Transformer, output_order, patchify, rope_table
 COVER_WEIGHT = 4.0
 DROP_TEXT = 0.10
 EMA = 0.9985
-CLIP_SHIFT, IMAGE_SHIFT = 3.0, 1.5
+IMAGE_SHIFT = 1.5
 TABLES = {}
 
 
@@ -37,8 +51,7 @@ def rope(frames, orientation):
 
 def draw_sigmas(batch, shift):
     """Noise levels: the logistic of a normal number, shifted; one in ten uniform."""
-    s = torch.sigmoid(torch.randn(batch, device=DEVICE) * 1.1)
-    s = shift * s / (1 + (shift - 1) * s)
+    s = shifted(torch.sigmoid(torch.randn(batch, device=DEVICE) * 1.1), shift)
     return torch.where(torch.rand(batch, device=DEVICE) < 0.1, torch.rand(batch, device=DEVICE), s).clamp(1e-3, 1)
 
 
@@ -68,7 +81,7 @@ def velocity_loss(model, batch, image, nothing):
     count, frames = latents.shape[0], latents.shape[2]
     clean = patchify(latents).float()
     noise = torch.randn_like(clean)
-    sigmas, is_clean = draw_sigmas(count, IMAGE_SHIFT if image else CLIP_SHIFT), draw_clean(count, frames)
+    sigmas, is_clean = draw_sigmas(count, IMAGE_SHIFT if image else SHIFT), draw_clean(count, frames)
     level = sigmas[:, None, None] * (1 - is_clean)
     noisy = (1 - level) * clean + level * noise
     text = torch.where((torch.rand(count, device=DEVICE) < DROP_TEXT)[:, None, None], nothing.to(text.dtype), text)
@@ -124,23 +137,25 @@ def warm_up(model, shapes):
     print("compiled", flush=True)
 
 
-def load_encoder(data, path, compiled):
+def load_encoder(data, path):
     """The encoder of OUT/vae.pt into `data`."""
     found = torch.load(wait_for(path), map_location="cpu")
     data.autoencoder.load_state_dict({k: v.float() for k, v in found["weights"].items()})
     data.set_encoder(data.encode, found["mean"], found["std"])
 
 
-def make_data(args, clips, images):
-    """Buffers and networks that fill them; the autoencoder's weights come with `load_encoder`."""
+def make_data(args):
+    """Scenes, buffers and networks that fill them, the embedding of no words; the autoencoder's weights come with `load_encoder`."""
+    source = Scenes(args.text, args.seed, workers=args.workers, count=args.chunk)  # before the device is touched
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
     dtype = torch.float16 if DEVICE.type == "cuda" else torch.float32
     text = TextEncoder(args.text, dtype).to(DEVICE)
-    data = LatentData(render, text, DEVICE, clips, images)
+    data = LatentData(render, text, DEVICE, args.keep_clips, args.keep_images)
     data.autoencoder = Autoencoder().to(DEVICE).to(data.dtype).to(memory_format=torch.channels_last).eval()
     data.encode = torch.compile(data.autoencoder.encode, dynamic=False) if args.compile else data.autoencoder.encode
     ids, lengths = (v.to(DEVICE) for v in Tokenizer(args.text)([""]))
-    return data, text(ids, lengths)
+    torch.manual_seed(args.seed)
+    return source, data, text(ids, lengths)
 
 
 @torch.no_grad()
@@ -168,9 +183,7 @@ def initial(path):
 def main(argv=None):
     args = arguments(argv)
     setup()
-    source = Scenes(args.text, args.seed, workers=args.workers, count=args.chunk)
-    data, nothing = make_data(args, args.keep_clips, args.keep_images)
-    torch.manual_seed(args.seed)
+    source, data, nothing = make_data(args)
     model = Transformer(Config(layers=args.layers)).to(DEVICE)
     if args.compile:
         model.compile_blocks()
@@ -179,7 +192,7 @@ def main(argv=None):
             warm_up_encoder(data, args.chunk)
     optimizers, names = Optimizers(model), [n for n, _ in model.named_parameters()]
     ema, step, rows = restore(args, model, optimizers)
-    load_encoder(data, args.vae, args.compile)
+    load_encoder(data, args.vae)
     fill(data, source, True, args.fill_images)
     fill(data, source, False, args.fill_clips)
     clock, log, credit, first = Clock(args.until), Log(), {True: 0.0, False: 0.0}, step

@@ -93,6 +93,25 @@ def test_the_autoencoder_is_causal():
         assert torch.allclose(a[:, :2], b[:, :2], atol=1e-6) and not torch.allclose(a[:, 2], b[:, 2])
 
 
+def test_the_autoencoder_is_the_reference():
+    """Two on purpose: the reference stays plain and takes one clip; this one takes batches."""
+    import json
+
+    import taehv
+
+    import stored  # noqa: F401  makes tools/reference importable
+
+    config = json.loads((Path(__file__).parents[3] / "models/toybox/vae/config.json").read_text())
+    ours, reference = Autoencoder().eval(), taehv.TAEHV(config).eval()
+    reference.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 5, 3, 32, 32)
+    with torch.no_grad():
+        latents = ours.encode(x)
+        for i in range(2):
+            assert torch.allclose(latents[i], reference.encode(x[i]), atol=1e-5)
+            assert torch.allclose(ours.decode(latents)[i], reference.decode(latents[i]), atol=1e-5)
+
+
 def test_the_transformer_is_that_of_diffusers():
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
