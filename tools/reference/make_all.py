@@ -1,6 +1,4 @@
-"""Writes every fixture anew: `python tools/reference/make_all.py [--root REPO] [--wan]`. The same versions, the same bytes."""
-
-import sys
+"""Writes every fixture anew: `python tools/reference/make_all.py [--root REPO]`. The same versions, the same bytes."""
 
 import goldens
 import judge_tiny
@@ -21,7 +19,7 @@ import wan_tiny
 import wan_vace_tiny
 import wan_vae_tiny
 
-WAN = (
+SCRIPTS = (
     wan_schedules,
     wan_i2v_tiny,
     wan_vace_tiny,
@@ -31,11 +29,16 @@ WAN = (
     wan_prompts,
     wan_names,
     wan_dialects,
+    wan_tiny,
+    taehv_tiny,
+    minilm_tiny,
+    judge_tiny,
+    tokenizer_cases,
+    toybox_small,
+    parse_words,
 )
 
 if __name__ == "__main__":
     sampling.main(goldens.root() / "crates/kinora-sampling/tests/fixtures")
-    # The Wan family's are not in the tree yet: nothing reads them before its port does (docs/plan-wan.md).
-    family = WAN if "--wan" in sys.argv else ()
-    for script in (*family, wan_tiny, taehv_tiny, minilm_tiny, judge_tiny, tokenizer_cases, toybox_small, parse_words):
+    for script in SCRIPTS:
         script.main()
