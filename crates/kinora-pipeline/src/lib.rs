@@ -19,6 +19,7 @@ mod error;
 mod map;
 pub mod memory;
 mod memory_plan;
+mod model;
 mod options;
 pub mod parse;
 mod pipeline;
@@ -33,7 +34,7 @@ mod stopwatch;
 
 pub use description::Description;
 pub use error::{Error, ErrorKind, Result};
-pub use memory_plan::{GuidanceMode, MemoryPlan};
+pub use memory_plan::{GuidanceMode, MemoryPlan, WeightsMode};
 pub use options::OpenOptions;
 pub use pipeline::{Parsed, Pipeline, read_recipe};
 pub use plan::{Plan, Segment, SourceClip, Task};

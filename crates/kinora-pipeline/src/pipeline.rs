@@ -5,18 +5,15 @@ use std::time::Instant;
 
 use kinora_kernels::{Precision, trace};
 use kinora_media::{Fps, Frame};
-use kinora_models::taehv::Taehv;
-use kinora_models::wan::Transformer;
-use kinora_sampling::{Schedule, Stream};
+use kinora_sampling::{Guidance, Schedule, Stream};
 use kinora_tensor::Arena;
 use kinora_weights::{ModelFolder, registry};
 
 use crate::description::Description;
-use crate::diffuse::{Settings, diffuse};
-use crate::map::{
-    ClipTail, Conditioning, TextEmbedder, clip_tail, encode_frames, file_sha256, first_frame, probe_source,
-};
+use crate::diffuse::{Known, Settings, diffuse};
+use crate::map::{ClipTail, Conditioning, clip_tail, encode_frames, file_sha256, first_frame, probe_source};
 use crate::memory_plan::{GuidanceMode, Loaded, MemoryPlan, Networks, check_model, packed_bytes};
+use crate::model::{Model, joined};
 use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
 use crate::plan::{Plan, SourceClip, Task};
@@ -33,11 +30,7 @@ pub(crate) const RECIPE_KEY: &str = "kinora.recipe";
 
 /// A loaded model and everything that it takes to run it.
 pub struct Pipeline {
-    record: ModelRecord,
-    description: Description,
-    text: TextEmbedder,
-    transformer: Transformer,
-    vae: Taehv,
+    model: Model,
     vocabulary: Option<Vocabulary>,
     arena: Arena,
     precision: ResolvedPrecision,
@@ -82,44 +75,22 @@ impl Pipeline {
 
     /// As [`Pipeline::open`] for a folder that is open already.
     pub fn from_folder(folder: &ModelFolder, options: OpenOptions) -> Result<Self> {
-        refuse_unknown_components(folder)?;
         let precision = options.precision.resolve()?;
         check_model(
             model_bytes(folder, precision.precision)?,
             precision.precision,
             memory::limit(options.max_memory_bytes),
         )?;
-        // The parts are independent files; reading them side by side keeps the start under half a second.
-        let (hashes, parts) = std::thread::scope(|scope| {
+        let model = Model::open(folder, precision.precision)?;
+        // Reading and checking side by side keeps the start under half a second.
+        std::thread::scope(|scope| {
             let hashes = scope.spawn(|| folder.verify_hashes());
-            let transformer = scope.spawn(|| {
-                let checkpoint = folder.checkpoint("transformer")?;
-                let config = folder.config("transformer")?;
-                Ok::<_, Error>(Transformer::load(&checkpoint, &config, precision.precision)?)
-            });
-            let vae = folder
-                .checkpoint("vae")
-                .map_err(Error::from)
-                .and_then(|checkpoint| Ok(Taehv::load(&checkpoint, &folder.config("vae")?, precision.precision)?));
-            (hashes.join(), (transformer.join(), vae))
-        });
-        joined(hashes)??;
-        let (transformer, vae) = (joined(parts.0)??, parts.1?);
-        let description = Description::read(folder, vae.config().temporal_factor())?;
-        let vocabulary = load_vocabulary(folder)?;
+            model.load_all()?;
+            Ok::<_, Error>(joined(hashes.join())?)
+        })?;
         Ok(Self {
-            record: ModelRecord {
-                name: folder.name(),
-                version: folder
-                    .manifest()
-                    .map_or_else(|| "unknown".to_owned(), |manifest| manifest.version.clone()),
-                weights_hash: folder.weights_hash()?,
-            },
-            text: TextEmbedder::load(folder, description.text_tokens)?,
-            description,
-            transformer,
-            vae,
-            vocabulary,
+            vocabulary: load_vocabulary(folder)?,
+            model,
             arena: Arena::new(),
             precision,
             max_memory_bytes: options.max_memory_bytes,
@@ -129,12 +100,12 @@ impl Pipeline {
 
     /// Which weights are loaded.
     pub const fn model(&self) -> &ModelRecord {
-        &self.record
+        &self.model.record
     }
 
     /// Sizes, lengths and defaults of the model.
     pub const fn description(&self) -> &Description {
-        &self.description
+        &self.model.description
     }
 
     /// What the large layers compute with, and why.
@@ -148,15 +119,15 @@ impl Pipeline {
     pub fn parse(&self, prompt: &str, mode: PromptMode) -> Result<Parsed> {
         let scene = parse::parse(prompt)?;
         let mut notes: Vec<String> = scene.notes.iter().map(ToString::to_string).collect();
-        let (scene, model_prompt) = match &self.vocabulary {
-            Some(vocabulary) => {
-                let grounding = parse::ground(&scene, vocabulary, &self.text)?;
-                notes.extend(grounding.notes(&self.record.name));
+        let (scene, model_prompt) = match self.vocabulary.as_ref().zip(self.model.text.sentences()) {
+            Some((vocabulary, sentences)) => {
+                let grounding = parse::ground(&scene, vocabulary, sentences)?;
+                notes.extend(grounding.notes(&self.model.record.name));
                 let expand = match mode {
                     PromptMode::Raw => false,
                     PromptMode::Expanded => true,
                     // Words that the model knows are best left as they are: it was trained on many wordings.
-                    PromptMode::Auto => self.description.wants_vocabulary && !notes.is_empty(),
+                    PromptMode::Auto => self.model.description.wants_vocabulary && !notes.is_empty(),
                 };
                 let expanded = if expand {
                     parse::expand(&scene, &grounding)
@@ -182,28 +153,25 @@ impl Pipeline {
         let started = Instant::now();
         request.validate()?;
         let source = request.extend.as_deref().map(probe_source).transpose()?;
-        let plan = Plan::new(request, &self.description, source)?;
+        let plan = Plan::new(request, &self.model.description, source)?;
         let run_plan = self.plan_run(request, &plan)?;
         observer.event(&Event::Planned(&run_plan));
         let mut watch = Stopwatch::new(observer);
 
         let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
         let mut notes = parsed.notes;
-        notes.extend(plan.guidance_note(request, &self.description));
+        notes.extend(plan.guidance_note(request, &self.model.description));
         let (given, cond, uncond) = watch.stage(Stage::Map, |_| {
             let given = self.read_given(request, &plan, source, &mut notes)?;
-            let (cond, cut) = self.text.embed_context(&parsed.model_prompt)?;
-            if cut {
+            let negative = (plan.guidance_scale != 1.0).then_some(request.negative.as_str());
+            let (cond, uncond) = self.model.text.embed(&parsed.model_prompt, negative)?;
+            if cond.cut {
                 notes.push(format!(
                     "the prompt is longer than {} tokens; its end was cut off",
-                    self.description.text_tokens
+                    self.model.description.text_tokens
                 ));
             }
-            let uncond = match plan.guidance_scale == 1.0 {
-                true => None,
-                false => Some(self.text.embed_context(&request.negative)?.0),
-            };
-            Ok((given, cond, uncond))
+            Ok((given, cond.context, uncond.map(|text| text.context)))
         })?;
         notes.iter().for_each(|note| watch.observer().event(&Event::Note(note)));
 
@@ -220,7 +188,7 @@ impl Pipeline {
         let mut conditioning = Conditioning {
             cond,
             uncond,
-            prefix: None,
+            known: Known::Nothing,
         };
         for variant in 0..request.variants {
             let seed = request.seed.wrapping_add(u64::from(variant));
@@ -287,7 +255,10 @@ impl Pipeline {
         if !request.frames_only && !request.overwrite && path.exists() {
             return Err(Error::OutputExists { path: path.to_owned() });
         }
-        let tail_frames = self.description.frames_of(self.description.overlap_latent_frames);
+        let tail_frames = self
+            .model
+            .description
+            .frames_of(self.model.description.overlap_latent_frames);
         recipe.length.written_frames = plan.written_frames(given.source);
         let destination = Destination {
             path,
@@ -303,19 +274,20 @@ impl Pipeline {
             renderer.copy_source(path, fps, &given.frames, watch.observer(), cancel)?;
         }
         let generated = plan.size.generated;
-        let factor = self.vae.config().spatial_factor();
+        let vae = self.model.vae.get(())?;
+        let factor = self.model.vae_config.spatial_factor();
         let [height, width] = [
             generated.height_px as usize / factor,
             generated.width_px as usize / factor,
         ];
-        let schedule = Schedule::rectified_flow(plan.steps as usize, self.description.shift)?;
+        let schedule = Schedule::rectified_flow(plan.steps as usize, self.model.description.shift)?;
 
         for (index, segment) in plan.segments.iter().enumerate() {
             watch.observer().event(&Event::SegmentStarted {
                 segment: index,
                 segments: plan.segments.len(),
             });
-            let given_frames = self.description.frames_of(segment.prefix_latent_frames);
+            let given_frames = self.model.description.frames_of(segment.prefix_latent_frames);
             if segment.prefix_latent_frames > 0 {
                 let frames = if index == 0 {
                     given.frames.clone()
@@ -323,8 +295,8 @@ impl Pipeline {
                     renderer.tail()
                 };
                 let frames = &frames[frames.len().saturating_sub(given_frames)..];
-                let prefix = watch.stage(Stage::Map, |_| encode_frames(&self.vae, &self.arena, frames, generated))?;
-                conditioning.prefix = Some(prefix);
+                let prefix = watch.stage(Stage::Map, |_| encode_frames(&vae, &self.arena, frames, generated))?;
+                conditioning.known = Known::Prefix(prefix);
                 self.arena.trim();
             }
             let settings = Settings {
@@ -336,13 +308,15 @@ impl Pipeline {
                 },
                 schedule: schedule.clone(),
                 sampler: plan.sampler,
-                guidance_scale: plan.guidance_scale,
+                guidance: vec![Guidance::new(plan.guidance_scale)?],
                 guidance_mode,
+                boundary: None,
+                keep_experts: true,
             };
             let latents = watch.stage(Stage::Diffuse, |observer| {
                 diffuse(
-                    &self.transformer,
-                    &self.vae,
+                    &self.model.experts,
+                    &self.model.vae_config,
                     &self.arena,
                     conditioning,
                     &settings,
@@ -350,7 +324,7 @@ impl Pipeline {
                     cancel,
                 )
             })?;
-            conditioning.prefix = None;
+            conditioning.known = Known::Nothing;
             self.arena.trim();
             // The picture that a clip starts from is its first frame; other given frames are in the file already.
             let not_new = if index == 0 && plan.task == Task::ImageToVideo {
@@ -359,7 +333,7 @@ impl Pipeline {
                 given_frames
             };
             watch.stage(Stage::Render, |observer| {
-                renderer.push_latents(&self.vae, &latents, not_new, observer, cancel)
+                renderer.push_latents(&vae, &latents, not_new, observer, cancel)
             })?;
         }
         let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
@@ -370,9 +344,9 @@ impl Pipeline {
     /// How a request is going to be carried out.
     fn plan_run(&self, request: &Request, plan: &Plan) -> Result<RunPlan> {
         let networks = Networks {
-            transformer: self.transformer.config(),
-            vae: self.vae.config(),
-            text_tokens: self.description.text_tokens,
+            transformer: &self.model.transformer_config,
+            vae: &self.model.vae_config,
+            text_tokens: self.model.description.text_tokens,
             precision: self.precision.precision,
         };
         // Where the system does not tell, nobody has to be told either: a limit is then compared with the rest alone.
@@ -386,7 +360,7 @@ impl Pipeline {
             precision_reason: self.precision.reason.clone(),
             kernels: kernels_name(),
             threads: kinora_kernels::threads(),
-            memory: MemoryPlan::choose(networks, plan, &self.description, request.format, loaded, limit)?,
+            memory: MemoryPlan::choose(networks, plan, &self.model.description, request.format, loaded, limit)?,
         })
     }
 
@@ -412,7 +386,7 @@ impl Pipeline {
             let most_frames = plan
                 .segments
                 .first()
-                .map_or(1, |s| self.description.frames_of(s.prefix_latent_frames));
+                .map_or(1, |s| self.model.description.frames_of(s.prefix_latent_frames));
             let ClipTail { frames, source_frames } = clip_tail(path, plan.model_fps, most_frames, size)?;
             let sha256 = Some(file_sha256(path)?);
             return Ok(Given {
@@ -431,18 +405,18 @@ impl Pipeline {
             prompt: request.prompt.clone(),
             model_prompt: model_prompt.to_owned(),
             negative: request.negative.clone(),
-            model: self.record.clone(),
+            model: self.model.record.clone(),
             seed,
             noise: "philox4x32-10 box-muller".to_owned(),
             sampler: plan.sampler.name().to_owned(),
             schedule: "rectified-flow".to_owned(),
-            shift: self.description.shift,
+            shift: self.model.description.shift,
             steps: plan.steps,
             guidance_scale: plan.guidance_scale,
             size: plan.size.clone(),
             length: LengthRecord {
                 new_frames: plan.new_frames,
-                generated_frames: plan.generated_frames(&self.description),
+                generated_frames: plan.generated_frames(&self.model.description),
                 segments: plan.segments.len(),
                 written_frames: 0,
                 fps: plan.fps.to_string(),
@@ -522,46 +496,10 @@ pub fn read_recipe(path: &Path) -> Result<Option<Recipe>> {
     Ok(json.and_then(|json| serde_json::from_str(json).ok()))
 }
 
-/// The classes that this version can run, by component of `model_index.json`.
-const KNOWN_CLASSES: [(&str, &str); 3] = [
-    ("transformer", "WanTransformer3DModel"),
-    ("vae", "TAEHV"),
-    ("text_encoder", "BertModel"),
-];
-
-fn refuse_unknown_components(folder: &ModelFolder) -> Result<()> {
-    let refuse = |reason| {
-        Err(Error::UnsupportedModel {
-            model: folder.name(),
-            reason,
-        })
-    };
-    let index: serde_json::Value = match serde_json::from_str(&folder.index()?) {
-        Ok(index) => index,
-        Err(error) => return refuse(format!("model_index.json: {error}")),
-    };
-    for (component, known) in KNOWN_CLASSES {
-        match index[component][1].as_str() {
-            Some(class) if class == known => {}
-            Some(class) => return refuse(format!("its {component} is a {class}; this version runs {known}")),
-            None => return refuse(format!("model_index.json names no {component}; expected a {known}")),
-        }
-    }
-    Ok(())
-}
-
 fn load_vocabulary(folder: &ModelFolder) -> Result<Option<Vocabulary>> {
     match (folder.concepts()?, folder.concept_vectors()?) {
         (Some(concepts), Some(vectors)) => Ok(Some(crate::map::vocabulary(&concepts, &vectors)?)),
         _ => Ok(None),
-    }
-}
-
-/// A thread that panicked is a defect; its message goes on to the caller's panic handler.
-fn joined<T>(result: std::thread::Result<T>) -> Result<T> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

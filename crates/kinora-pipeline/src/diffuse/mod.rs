@@ -1,20 +1,23 @@
 //! **diffuse**: from noise to the latents of a clip, one denoising step after the other.
 
-mod guidance;
+mod denoiser;
+mod known;
 mod preview;
 
 use kinora_kernels::trace;
-use kinora_models::taehv::Taehv;
-use kinora_models::wan::{Timesteps, Transformer};
-use kinora_sampling::{Clean, Guidance, Sampler, SamplerRun, Schedule, Stream, noise_in};
+use kinora_models::wan::Transformer;
+use kinora_sampling::{Clean, Guidance, Sampler, SamplerRun, Schedule, Stream, Timestep, noise_in};
 use kinora_tensor::{Arena, Tensor};
+
+pub(crate) use known::Known;
 
 use crate::map::Conditioning;
 use crate::memory_plan::GuidanceMode;
+use crate::model::{Slot, VaeConfig};
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::{Error, Result};
 
-use guidance::Guided;
+use denoiser::Denoiser;
 
 /// What one pass of the model is made with.
 pub(crate) struct Settings {
@@ -25,38 +28,40 @@ pub(crate) struct Settings {
     pub(crate) stream: Stream,
     pub(crate) schedule: Schedule,
     pub(crate) sampler: Sampler,
-    pub(crate) guidance_scale: f32,
+    /// For each expert.
+    pub(crate) guidance: Vec<Guidance>,
     pub(crate) guidance_mode: GuidanceMode,
+    /// The timestep from which the first of two experts is asked; the second one takes those below.
+    pub(crate) boundary: Option<Timestep>,
+    /// Whether an expert stays loaded when the other one takes over.
+    pub(crate) keep_experts: bool,
+}
+
+impl Settings {
+    /// Which expert predicts at `timestep`.
+    fn expert_at(&self, timestep: Timestep) -> usize {
+        usize::from(self.boundary.is_some_and(|boundary| timestep.0 < boundary.0))
+    }
 }
 
 /// Runs the denoising loop.
 ///
 /// **Shapes**: → `[1, C, F, h, w]`, normalised latents. **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
 pub(crate) fn diffuse(
-    transformer: &Transformer,
-    vae: &Taehv,
+    experts: &[Slot<Transformer>],
+    vae: &VaeConfig,
     arena: &Arena,
     conditioning: &Conditioning,
     settings: &Settings,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
 ) -> Result<Tensor> {
+    let mut denoiser = Denoiser::new(experts, conditioning, settings);
     let [frames, height, width] = settings.grid;
-    let channels = transformer.config().in_channels;
-    let noise = noise_in(
-        arena,
-        settings.seed,
-        settings.stream,
-        [1, channels, frames, height, width],
-    )?;
-    let model = Guided::new(
-        transformer,
-        conditioning,
-        Guidance::new(settings.guidance_scale)?,
-        settings.guidance_mode,
-    )?;
+    let shape = [1, vae.latent_channels(), frames, height, width];
+    let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
     let mut run = SamplerRun::new(settings.sampler, &settings.schedule, noise)?;
-    if let Some(prefix) = &conditioning.prefix {
+    if let Known::Prefix(prefix) = &conditioning.known {
         run = run.with_clean(Clean::Prefix(prefix.try_clone()?))?;
     }
 
@@ -73,10 +78,9 @@ pub(crate) fn diffuse(
             });
         }
         let step = trace::span("step", 0.0);
-        let timesteps = token_timesteps(transformer, eval.latents, eval.timestep.0, eval.clean_frames)?;
-        let velocity = model.velocity(eval.latents, &timesteps)?;
+        let velocity = denoiser.velocity(&eval)?;
         if observer.wants_preview() {
-            let frames = preview::frames(eval.latents, &velocity, eval.sigma, vae.config())?;
+            let frames = preview::frames(eval.latents, &velocity, eval.sigma, vae)?;
             observer.event(&Event::Preview(&frames));
         }
         let before = run.steps_done();
@@ -90,23 +94,9 @@ pub(crate) fn diffuse(
             });
         }
     }
-    Ok(run.into_latents())
-}
-
-/// Timestep 0 for the tokens of given frames, `timestep` for the rest.
-fn token_timesteps(
-    transformer: &Transformer,
-    latents: &Tensor,
-    timestep: f32,
-    clean_frames: usize,
-) -> Result<Timesteps> {
-    let [frames, rows, columns] = transformer.token_grid(latents)?;
-    if clean_frames == 0 {
-        return Ok(Timesteps::uniform(timestep, frames * rows * columns));
-    }
-    let clean_tokens = clean_frames / transformer.config().patch_size[0] * rows * columns;
-    let is_clean: Vec<bool> = (0..frames * rows * columns).map(|token| token < clean_tokens).collect();
-    Ok(Timesteps::with_clean(timestep, &is_clean))
+    let mut latents = run.into_latents();
+    conditioning.known.finish(&mut latents);
+    Ok(latents)
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! What the clip is going to look like, guessed from the latents of a step at the price of one small product.
 
 use kinora_media::Frame;
-use kinora_models::taehv::Config;
 use kinora_sampling::Sigma;
 use kinora_tensor::Tensor;
 
+use crate::model::VaeConfig;
 use crate::{Error, Result};
 
 /// One small frame a latent frame, one pixel a latent position, of the clean latents that `velocity` points to; none if
 /// the autoencoder's config has no `latent_rgb` projection.
 ///
 /// **Shapes**: latents and velocity `[1, C, F, h, w]` → F frames of w×h pixels.
-pub(super) fn frames(latents: &Tensor, velocity: &Tensor, sigma: Sigma, vae: &Config) -> Result<Vec<Frame>> {
+pub(super) fn frames(latents: &Tensor, velocity: &Tensor, sigma: Sigma, vae: &VaeConfig) -> Result<Vec<Frame>> {
     let [_, channels, frames, height, width] = latents.dims_of("preview", "[1, C, F, h, w]")?;
-    let Some(projection) = &vae.latent_rgb else {
+    let Some(projection) = vae.latent_rgb() else {
         return Ok(Vec::new());
     };
     let area = height * width;

@@ -4,6 +4,7 @@ use kinora_kernels::Precision;
 use kinora_weights::ModelFolder;
 
 use super::*;
+use crate::model::Model;
 use crate::progress::Silent;
 
 /// Notes how often the arena has asked the system for memory, after each step.
@@ -17,48 +18,27 @@ impl Observer for Allocations<'_> {
     }
 }
 
-struct Model {
-    transformer: Transformer,
-    vae: Taehv,
+/// Latents, and the arena's allocations after each step.
+fn run(model: &Model, sampler: Sampler, mode: GuidanceMode, steps: usize) -> (Vec<f32>, Vec<usize>) {
+    let arena = Arena::new();
+    let mut observer = Allocations(&arena, Vec::new());
+    let latents = run_in(&arena, model, [2, 4, 6], 16, (sampler, mode, steps), &mut observer);
+    (latents.as_slice().to_vec(), observer.1)
 }
 
-impl Model {
-    fn load(precision: Precision) -> Self {
-        let folder = ModelFolder::embedded_toybox().unwrap();
-        let part = |name| (folder.checkpoint(name).unwrap(), folder.config(name).unwrap());
-        let ((transformer, transformer_config), (vae, vae_config)) = (part("transformer"), part("vae"));
-        Self {
-            transformer: Transformer::load(&transformer, &transformer_config, precision).unwrap(),
-            vae: Taehv::load(&vae, &vae_config, precision).unwrap(),
-        }
-    }
-
-    /// Latents, and the arena's allocations after each step.
-    fn run(&self, sampler: Sampler, mode: GuidanceMode, steps: usize) -> (Vec<f32>, Vec<usize>) {
-        let arena = Arena::new();
-        let mut observer = Allocations(&arena, Vec::new());
-        let run = (sampler, mode, steps);
-        let latents = run_in(
-            &arena,
-            (&self.transformer, &self.vae),
-            [2, 4, 6],
-            16,
-            run,
-            &mut observer,
-        );
-        (latents.as_slice().to_vec(), observer.1)
-    }
+fn open(precision: Precision) -> Model {
+    Model::open(&ModelFolder::embedded_toybox().unwrap(), precision).unwrap()
 }
 
 /// One step with 64 text tokens, everything in `arena`.
-pub(crate) fn one_step(transformer: &Transformer, vae: &Taehv, arena: &Arena, grid: [usize; 3], mode: GuidanceMode) {
+pub(crate) fn one_step(model: &Model, arena: &Arena, grid: [usize; 3], mode: GuidanceMode) {
     let run = (Sampler::Euler, mode, 1);
-    drop(run_in(arena, (transformer, vae), grid, 64, run, &mut Silent));
+    drop(run_in(arena, model, grid, 64, run, &mut Silent));
 }
 
 fn run_in(
     arena: &Arena,
-    (transformer, vae): (&Transformer, &Taehv),
+    model: &Model,
     grid: [usize; 3],
     text_tokens: usize,
     (sampler, guidance_mode, steps): (Sampler, GuidanceMode, usize),
@@ -69,7 +49,7 @@ fn run_in(
     let conditioning = Conditioning {
         cond: text(1),
         uncond: (guidance_mode != GuidanceMode::Off).then(|| text(2)),
-        prefix: None,
+        known: Known::Nothing,
     };
     let settings = Settings {
         grid,
@@ -77,19 +57,30 @@ fn run_in(
         stream,
         schedule: Schedule::rectified_flow(steps, 3.0).unwrap(),
         sampler,
-        guidance_scale: if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 },
+        guidance: vec![Guidance::new(if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 }).unwrap()],
         guidance_mode,
+        boundary: None,
+        keep_experts: true,
     };
     let cancel = CancelToken::new();
-    diffuse(transformer, vae, arena, &conditioning, &settings, observer, &cancel).unwrap()
+    diffuse(
+        &model.experts,
+        &model.vae_config,
+        arena,
+        &conditioning,
+        &settings,
+        observer,
+        &cancel,
+    )
+    .unwrap()
 }
 
 #[test]
 fn a_step_after_the_first_asks_the_system_for_no_memory() {
     for precision in [Precision::F32, Precision::Int8] {
-        let model = Model::load(precision);
+        let model = open(precision);
         for mode in [GuidanceMode::Off, GuidanceMode::Batched, GuidanceMode::Sequential] {
-            let (_, allocations) = model.run(Sampler::Euler, mode, 4);
+            let (_, allocations) = run(&model, Sampler::Euler, mode, 4);
             assert_eq!(allocations.len(), 4);
             let after_first = allocations.iter().all(|&count| count == allocations[0]);
             assert!(after_first, "{precision:?}, {mode:?}: {allocations:?}");
@@ -99,9 +90,9 @@ fn a_step_after_the_first_asks_the_system_for_no_memory() {
 
 #[test]
 fn samplers_that_remember_steps_settle_too() {
-    let model = Model::load(Precision::F32);
+    let model = open(Precision::F32);
     for sampler in Sampler::ALL {
-        let (_, allocations) = model.run(sampler, GuidanceMode::Sequential, 6);
+        let (_, allocations) = run(&model, sampler, GuidanceMode::Sequential, 6);
         assert!(
             allocations[3..].iter().all(|&count| count == allocations[3]),
             "{sampler:?}: {allocations:?}"
@@ -112,12 +103,12 @@ fn samplers_that_remember_steps_settle_too() {
 #[test]
 fn guidance_gives_the_same_numbers_either_way() {
     for precision in [Precision::F32, Precision::Int8] {
-        let model = Model::load(precision);
-        let (batched, _) = model.run(Sampler::Euler, GuidanceMode::Batched, 2);
-        let (sequential, _) = model.run(Sampler::Euler, GuidanceMode::Sequential, 2);
+        let model = open(precision);
+        let (batched, _) = run(&model, Sampler::Euler, GuidanceMode::Batched, 2);
+        let (sequential, _) = run(&model, Sampler::Euler, GuidanceMode::Sequential, 2);
         assert!(batched == sequential, "{precision:?}");
         assert!(
-            batched != model.run(Sampler::Euler, GuidanceMode::Off, 2).0,
+            batched != run(&model, Sampler::Euler, GuidanceMode::Off, 2).0,
             "guidance does something"
         );
     }

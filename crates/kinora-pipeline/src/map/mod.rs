@@ -7,12 +7,13 @@ mod text;
 
 use kinora_kernels::trace;
 use kinora_media::{Fit, Frame, fit};
-use kinora_models::taehv::Taehv;
 use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use source::{ClipTail, clip_tail, file_sha256, first_frame, probe_source};
 pub(crate) use text::{TextEmbedder, vocabulary};
 
+use crate::diffuse::Known;
+use crate::model::Vae;
 use crate::request::Size;
 use crate::{Error, Result};
 
@@ -22,23 +23,20 @@ pub(crate) struct Conditioning {
     pub(crate) cond: Tensor,
     /// Tokens of the negative prompt, `[1, S, T]`; absent without guidance.
     pub(crate) uncond: Option<Tensor>,
-    /// Clean latents at the start, `[1, C, P, h, w]`.
-    pub(crate) prefix: Option<Tensor>,
+    /// What is given of the clip itself.
+    pub(crate) known: Known,
 }
 
 /// Latents of given frames, which must be one more than a multiple of the autoencoder's temporal factor.
 ///
 /// **Shapes**: frames of `size` → `[1, C, P, h, w]`, normalised.
-pub(crate) fn encode_frames(vae: &Taehv, arena: &Arena, frames: &[Frame], size: Size) -> Result<Tensor> {
+pub(crate) fn encode_frames(vae: &Vae, arena: &Arena, frames: &[Frame], size: Size) -> Result<Tensor> {
     let _span = trace::span("encode", 0.0);
     let mut encoder = vae.encoder();
     let mut latents = Vec::new();
     for frame in frames {
         let tensor = frame_to_tensor(arena, frame, size)?;
-        encoder.push(&tensor, &mut |latent| {
-            latents.push(latent);
-            Ok(())
-        })?;
+        latents.extend(encoder.push(&tensor)?);
     }
     stack_frames(arena, &latents)
 }

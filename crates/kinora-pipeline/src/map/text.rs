@@ -2,9 +2,10 @@
 
 use kinora_kernels::trace;
 use kinora_models::minilm::{MiniLm, Tokenizer};
-use kinora_tensor::{Arena, Tensor};
+use kinora_tensor::Arena;
 use kinora_weights::{Checkpoint, ModelFolder};
 
+use crate::model::Embedded;
 use crate::parse::{SentenceEncoder, Vocabulary, VocabularyPhrase};
 use crate::{Error, Result};
 
@@ -27,14 +28,14 @@ impl TextEmbedder {
         })
     }
 
-    /// Context tokens of one text and whether its end was cut off.
-    ///
-    /// **Shapes**: → `[1, S, T]` with S = the model's text length, zero where padded.
-    pub(crate) fn embed_context(&self, text: &str) -> Result<(Tensor, bool)> {
+    /// Context tokens of one text, S = the model's text length.
+    pub(crate) fn embed_context(&self, text: &str) -> Result<Embedded> {
         let _span = trace::span("embed text", 0.0);
         let tokens = self.tokenizer.encode(&[text], Some(self.columns))?;
-        let cut = tokens.truncated.contains(&true);
-        Ok((self.encoder.forward(&tokens, &self.arena)?, cut))
+        Ok(Embedded {
+            context: self.encoder.forward(&tokens, &self.arena)?,
+            cut: tokens.truncated.contains(&true),
+        })
     }
 }
 

@@ -11,12 +11,12 @@ use std::path::Path;
 
 use kinora_kernels::trace;
 use kinora_media::{ClipReader, Fit, Fps, Frame, Interpolator, Limits, fit};
-use kinora_models::taehv::Taehv;
 use kinora_tensor::Tensor;
 
 use output::Writers;
 pub(crate) use output::{Destination, Finished};
 
+use crate::model::Vae;
 use crate::plan::Plan;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::request::Size;
@@ -92,7 +92,7 @@ impl Renderer {
     /// **Shapes**: `latents [1, C, F, h, w]`; the first `given_frames` decoded frames are not new.
     pub(crate) fn push_latents(
         &mut self,
-        vae: &Taehv,
+        vae: &Vae,
         latents: &Tensor,
         given_frames: usize,
         observer: &mut dyn Observer,
@@ -110,12 +110,8 @@ impl Renderer {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled { step: done, of });
             }
-            let mut frames = Vec::new();
             let span = trace::span("decode", 0.0);
-            decoder.push(latents, index, &mut |frame| {
-                frames.push(frame);
-                Ok(())
-            })?;
+            let frames = decoder.push(latents, index)?;
             drop(span);
             for tensor in frames {
                 let frame = tensor_to_frame(&tensor)?;

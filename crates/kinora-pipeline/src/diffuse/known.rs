@@ -1,0 +1,151 @@
+//! What is known of a clip before it is made, in the way in which a model wants to be told.
+
+use kinora_models::wan::Timesteps;
+use kinora_sampling::Sigma;
+use kinora_tensor::Tensor;
+
+use crate::Result;
+
+/// Given latents, and how the model sees them.
+pub(crate) enum Known {
+    /// Everything is made from noise.
+    Nothing,
+    /// The first latent frames `[1, C, P, h, w]`, clean; their tokens have timestep 0 (Toybox, Wan 2.2 TI2V).
+    Prefix(Tensor),
+    /// Channels beside the latents, `[1, 4 + C, F, h, w]`: a mask, and the latents of a clip in which what is not given is
+    /// grey (Wan image to video).
+    Channels(Tensor),
+    /// The first latent frames `[1, C, P, h, w]` and noise of the same shape, for models that were never trained to start
+    /// from anything: they see the given frames at the noise level of the others.
+    Noised {
+        /// The given latents.
+        clean: Tensor,
+        /// The noise that is mixed in, the same at each step.
+        noise: Tensor,
+    },
+}
+
+impl Known {
+    /// What the model is shown: `latents [1, C, F, h, w]` with what is known put in place or beside.
+    ///
+    /// `None` if the latents are shown as they are.
+    pub(crate) fn shown(&self, latents: &Tensor, sigma: Sigma) -> Result<Option<Tensor>> {
+        match self {
+            // The sampler holds a clean prefix in place itself.
+            Self::Nothing | Self::Prefix(_) => Ok(None),
+            Self::Channels(beside) => join_channels(latents, beside).map(Some),
+            Self::Noised { clean, noise } => {
+                let mut shown = latents.try_clone()?;
+                let mixed =
+                    clean.as_slice().iter().zip(noise.as_slice()).map(|(clean, noise)| {
+                        ((1.0 - sigma.0) * f64::from(*clean) + sigma.0 * f64::from(*noise)) as f32
+                    });
+                put_prefix(&mut shown, clean.dims(), mixed);
+                Ok(Some(shown))
+            }
+        }
+    }
+
+    /// Puts what is known into the finished latents.
+    pub(crate) fn finish(&self, latents: &mut Tensor) {
+        if let Self::Noised { clean, .. } = self {
+            put_prefix(latents, clean.dims(), clean.as_slice().iter().copied());
+        }
+    }
+
+    /// A timestep for each of the tokens `[frames, rows, columns]`: 0 for those of clean frames, `timestep` for the rest.
+    pub(crate) fn timesteps(
+        &self,
+        timestep: f32,
+        [frames, rows, columns]: [usize; 3],
+        patch_frames: usize,
+    ) -> Timesteps {
+        let Self::Prefix(prefix) = self else {
+            return Timesteps::uniform(timestep, frames * rows * columns);
+        };
+        let clean_frames = prefix.dims().get(2).copied().unwrap_or(0);
+        let clean_tokens = clean_frames / patch_frames * rows * columns;
+        let is_clean: Vec<bool> = (0..frames * rows * columns).map(|token| token < clean_tokens).collect();
+        Timesteps::with_clean(timestep, &is_clean)
+    }
+}
+
+/// `[1, A, F, h, w]` and `[1, B, F, h, w]` → `[1, A + B, F, h, w]`.
+fn join_channels(latents: &Tensor, beside: &Tensor) -> Result<Tensor> {
+    let [batch, channels, frames, height, width] = latents.dims_of("join_channels", "[1, A, F, h, w]")?;
+    let [_, others, ..] = beside.dims_of::<5>("join_channels", "[1, B, F, h, w]")?;
+    if beside.dims() != [batch, others, frames, height, width] || batch != 1 {
+        return Err(beside
+            .mismatch("join_channels", format!("[1, B, {frames}, {height}, {width}]"))
+            .into());
+    }
+    let mut joined = latents.uninit_like([1, channels + others, frames, height, width])?;
+    let (first, second) = joined.as_mut_slice().split_at_mut(latents.elements());
+    first.copy_from_slice(latents.as_slice());
+    second.copy_from_slice(beside.as_slice());
+    Ok(joined)
+}
+
+/// Writes `values`, of extents `[1, C, P, h, w]` given as `dims`, over the first P frames of `latents [1, C, F, h, w]`.
+fn put_prefix(latents: &mut Tensor, dims: &[usize], values: impl Iterator<Item = f32>) {
+    let (&[.., frames, height, width], &[_, channels, given, ..]) = (latents.dims(), dims) else {
+        return;
+    };
+    let area = height * width;
+    let mut values = values;
+    for channel in 0..channels {
+        let start = channel * frames * area;
+        for (latent, value) in latents.as_mut_slice()[start..][..given.min(frames) * area]
+            .iter_mut()
+            .zip(&mut values)
+        {
+            *latent = value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f32], dims: [usize; 5]) -> Tensor {
+        Tensor::from_slice(values, dims).unwrap()
+    }
+
+    #[test]
+    fn channels_are_put_behind_the_latents() {
+        let latents = tensor(&[1.0, 2.0], [1, 1, 2, 1, 1]);
+        let known = Known::Channels(tensor(&[3.0, 4.0, 5.0, 6.0], [1, 2, 2, 1, 1]));
+        let shown = known.shown(&latents, Sigma(0.5)).unwrap().unwrap();
+        assert_eq!(
+            (shown.dims(), shown.as_slice()),
+            (&[1, 3, 2, 1, 1][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..])
+        );
+        let other = Known::Channels(tensor(&[0.0; 3], [1, 1, 3, 1, 1]));
+        assert!(other.shown(&latents, Sigma(0.5)).is_err());
+    }
+
+    #[test]
+    fn frames_for_an_untrained_model_are_as_noisy_as_the_rest_and_clean_in_the_end() {
+        let mut latents = tensor(&[9.0; 6], [1, 2, 3, 1, 1]);
+        let known = Known::Noised {
+            clean: tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]),
+            noise: tensor(&[-1.0, 4.0], [1, 2, 1, 1, 1]),
+        };
+        let shown = known.shown(&latents, Sigma(0.25)).unwrap().unwrap();
+        assert_eq!(shown.as_slice(), &[0.5, 9.0, 9.0, 2.5, 9.0, 9.0]);
+        known.finish(&mut latents);
+        assert_eq!(latents.as_slice(), &[1.0, 9.0, 9.0, 2.0, 9.0, 9.0]);
+        assert_eq!(known.timesteps(700.0, [3, 1, 1], 1), Timesteps::uniform(700.0, 3));
+    }
+
+    #[test]
+    fn the_tokens_of_a_clean_prefix_have_timestep_zero() {
+        let known = Known::Prefix(tensor(&[0.0; 2], [1, 1, 1, 1, 2]));
+        let timesteps = known.timesteps(700.0, [2, 1, 2], 1);
+        assert_eq!(
+            (timesteps.distinct, timesteps.row_of_token),
+            (vec![700.0, 0.0], vec![1, 1, 0, 0])
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! A model as the pipeline sees it: what is known of it without reading a weight, and its networks, each loaded when it
+//! is needed.
+
+mod classes;
+mod slot;
+mod text;
+mod vae;
+
+use kinora_kernels::Precision;
+use kinora_models::wan;
+use kinora_weights::ModelFolder;
+
+pub(crate) use slot::Slot;
+pub(crate) use text::{Embedded, Text};
+pub(crate) use vae::{Vae, VaeConfig};
+
+use crate::Result;
+use crate::description::Description;
+use crate::report::ModelRecord;
+
+/// A model that is open: its files are found and understood.
+pub(crate) struct Model {
+    pub(crate) record: ModelRecord,
+    pub(crate) description: Description,
+    pub(crate) transformer_config: wan::Config,
+    pub(crate) vae_config: VaeConfig,
+    /// One, or the expert for high noise and the one for low noise.
+    pub(crate) experts: Vec<Slot<wan::Transformer>>,
+    pub(crate) vae: Slot<Vae>,
+    pub(crate) text: Text,
+}
+
+impl Model {
+    /// Opens the model in `folder`, whose large layers will be packed in `precision`.
+    ///
+    /// **Errors**: [`crate::Error::UnsupportedModel`]; [`crate::Error::Weights`] if a file is missing, damaged or foreign.
+    pub(crate) fn open(folder: &ModelFolder, precision: Precision) -> Result<Self> {
+        let kinds = classes::read(folder)?;
+        let vae_config = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
+        let description = Description::read(folder, vae_config.temporal_factor())?;
+        Ok(Self {
+            record: record(folder)?,
+            transformer_config: wan::Config::from_json(&folder.config("transformer")?)?,
+            experts: vec![transformer_slot(folder, "transformer", precision)?],
+            vae: vae_slot(folder, vae_config.clone(), precision)?,
+            vae_config,
+            text: Text::open(kinds.text, folder, description.text_tokens)?,
+            description,
+        })
+    }
+
+    /// Loads every network side by side: the parts are independent files.
+    pub(crate) fn load_all(&self) -> Result<()> {
+        std::thread::scope(|scope| {
+            let experts: Vec<_> = self.experts.iter().map(|slot| scope.spawn(|| slot.get(()))).collect();
+            drop(self.vae.get(())?);
+            experts
+                .into_iter()
+                .try_for_each(|thread| joined(thread.join()).map(drop))
+        })
+    }
+}
+
+/// A thread that panicked is a defect; its message goes on to the caller's panic handler.
+pub(crate) fn joined<T>(result: std::thread::Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn record(folder: &ModelFolder) -> Result<ModelRecord> {
+    Ok(ModelRecord {
+        name: folder.name(),
+        version: folder
+            .manifest()
+            .map_or_else(|| "unknown".to_owned(), |manifest| manifest.version.clone()),
+        weights_hash: folder.weights_hash()?,
+    })
+}
+
+fn transformer_slot(folder: &ModelFolder, part: &str, precision: Precision) -> Result<Slot<wan::Transformer>> {
+    let (checkpoint, config) = (folder.checkpoint(part)?, folder.config(part)?);
+    Ok(Slot::new(move |()| {
+        Ok(wan::Transformer::load(&checkpoint, &config, precision)?)
+    }))
+}
+
+fn vae_slot(folder: &ModelFolder, config: VaeConfig, precision: Precision) -> Result<Slot<Vae>> {
+    let (checkpoint, json) = (folder.checkpoint("vae")?, folder.config("vae")?);
+    Ok(Slot::new(move |()| Vae::load(&checkpoint, &config, &json, precision)))
+}

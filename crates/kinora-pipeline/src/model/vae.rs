@@ -1,0 +1,127 @@
+//! The autoencoder of a model, whichever family it is of: frames in and latents out, and back.
+//!
+//! Both ways are streamed. Frames are `[H, W, 3]` in 0..1, latents are normalised as the transformer sees them.
+
+use kinora_kernels::Precision;
+use kinora_models::taehv::{self, LatentRgb, Taehv};
+use kinora_tensor::Tensor;
+use kinora_weights::Checkpoint;
+
+use super::classes::VaeKind;
+use crate::Result;
+
+/// The hyper-parameters of an autoencoder.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum VaeConfig {
+    Taehv(taehv::Config),
+}
+
+impl VaeConfig {
+    pub(crate) fn read(kind: VaeKind, json: &str) -> Result<Self> {
+        Ok(match kind {
+            VaeKind::Taehv => Self::Taehv(taehv::Config::from_json(json)?),
+        })
+    }
+
+    /// Pixels along one side of a latent position.
+    pub(crate) fn spatial_factor(&self) -> usize {
+        match self {
+            Self::Taehv(config) => config.spatial_factor(),
+        }
+    }
+
+    /// Channels C of the latents.
+    pub(crate) const fn latent_channels(&self) -> usize {
+        match self {
+            Self::Taehv(config) => config.latent_channels,
+        }
+    }
+
+    /// A linear guess of colours from latents, for previews.
+    pub(crate) const fn latent_rgb(&self) -> Option<&LatentRgb> {
+        match self {
+            Self::Taehv(config) => config.latent_rgb.as_ref(),
+        }
+    }
+
+    /// Frames for each latent frame after the first.
+    pub(crate) fn temporal_factor(&self) -> usize {
+        match self {
+            Self::Taehv(config) => config.temporal_factor(),
+        }
+    }
+}
+
+/// An autoencoder with its weights.
+pub(crate) enum Vae {
+    Taehv(Taehv),
+}
+
+impl Vae {
+    pub(crate) fn load(checkpoint: &Checkpoint, config: &VaeConfig, json: &str, precision: Precision) -> Result<Self> {
+        Ok(match config {
+            VaeConfig::Taehv(_) => Self::Taehv(Taehv::load(checkpoint, json, precision)?),
+        })
+    }
+
+    /// Frames that so many latent frames decode to.
+    pub(crate) fn frames_of(&self, latent_frames: usize) -> usize {
+        match self {
+            Self::Taehv(vae) => vae.frames_of(latent_frames),
+        }
+    }
+
+    /// Starts decoding a clip.
+    pub(crate) fn decoder(&self) -> Decoder<'_> {
+        match self {
+            Self::Taehv(vae) => Decoder::Taehv(vae.decoder()),
+        }
+    }
+
+    /// Starts encoding a clip.
+    pub(crate) fn encoder(&self) -> Encoder<'_> {
+        match self {
+            Self::Taehv(vae) => Encoder::Taehv(vae.encoder()),
+        }
+    }
+}
+
+/// A clip on its way from latents to frames.
+pub(crate) enum Decoder<'a> {
+    Taehv(taehv::Decoder<'a>),
+}
+
+impl Decoder<'_> {
+    /// Decodes latent frame `index` of `latents [1, C, F, h, w]` and emits the frames that are complete with it.
+    pub(crate) fn push(&mut self, latents: &Tensor, index: usize) -> Result<Vec<Tensor>> {
+        let mut frames = Vec::new();
+        let mut keep = |frame| {
+            frames.push(frame);
+            Ok(())
+        };
+        match self {
+            Self::Taehv(decoder) => decoder.push(latents, index, &mut keep)?,
+        }
+        Ok(frames)
+    }
+}
+
+/// A clip on its way from frames to latents.
+pub(crate) enum Encoder<'a> {
+    Taehv(taehv::Encoder<'a>),
+}
+
+impl Encoder<'_> {
+    /// Takes the next frame and returns the latent frames `[C, h, w]` that are complete with it.
+    pub(crate) fn push(&mut self, frame: &Tensor) -> Result<Vec<Tensor>> {
+        let mut latents = Vec::new();
+        let mut keep = |latent| {
+            latents.push(latent);
+            Ok(())
+        };
+        match self {
+            Self::Taehv(encoder) => encoder.push(frame, &mut keep)?,
+        }
+        Ok(latents)
+    }
+}
