@@ -20,6 +20,10 @@ Few-step lists, under `few.*`, computed from the rule of their source with diffu
                         the next level; lightx2v for Wan 2.2 goes on along the velocity: Euler's rule on these sigmas.
   few.fastwan.shift<s>  [1000, 757, 522] of FastWan: the entries are timesteps after the shift; the sigma is the one of
                         the nearest of the 1000 shifted levels. Fresh noise between steps.
+  few.rcm.sigma<m>.steps<n>  TurboWan (rCM): angles [atan(m), 1.5, 1.4, 1.0] of TrigFlow, where x = cos(t) clean + sin(t)
+                        noise. Divided by cos(t) + sin(t) these are the latents of rectified flow with sigma = sin(t) /
+                        (cos(t) + sin(t)). Fresh noise between steps; the noise is scaled by the first sigma.
+                        Read in thu-ml/TurboDiffusion `inference/wan2.1_t2v_infer.py` (m 80), `wan2.2_i2v_infer.py` (m 200).
   few.lcm.shift<s>.steps<n>  FlowMatchLCMScheduler, spread evenly over `set_timesteps(n)`; fresh noise between steps.
 
 `few.renoise.*` is a run of the rule with fresh noise: `latents`, `velocity` [steps, ...] and `noise` [steps-1, ...] in,
@@ -28,6 +32,7 @@ those of FlowMatchLCMScheduler with 4 steps and shift 5, and its `step` made `af
 """
 
 import json
+import math
 
 import numpy as np
 import torch
@@ -63,6 +68,18 @@ def levels(shift):
     """The 1000 levels of training, shifted, from pure noise down."""
     sigma = np.arange(1000, 0, -1) / 1000
     return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def rcm(out):
+    for sigma_max in (80, 200):
+        for steps in (1, 2, 3, 4):
+            angles = torch.tensor([math.atan(sigma_max), *[1.5, 1.4, 1.0][: steps - 1], 0], dtype=torch.float64)
+            signal, noise = angles.cos(), angles.sin()
+            sigmas = noise / (signal + noise)
+            # The same latents up to a factor: their shares of noise and signal have the same ratio.
+            assert torch.allclose(sigmas * signal, (1 - sigmas) * noise)
+            out[f"few.rcm.sigma{sigma_max}.steps{steps}.sigmas"] = sigmas
+            out[f"few.rcm.sigma{sigma_max}.steps{steps}.timesteps"] = 1000 * sigmas[:-1]
 
 
 def few_steps(out):
@@ -123,6 +140,7 @@ def main():
                 assert abs(table[-1, 0] - 1) < 1e-6 and abs(table[-1, 1:].sum() + scheduler.sigmas[0]) < 1e-6, key
                 assert steps > 4 or table.abs().max() < 50, key
     few_steps(out)
+    rcm(out)
     renoise(out)
     out = {key: value.float() for key, value in out.items()}
     meta = {"lists": json.dumps({"dmd": [1000, 750, 500, 250], "fastwan": [1000, 757, 522]})}

@@ -12,6 +12,32 @@ pub enum Error {
         /// The largest possible number.
         max: usize,
     },
+    /// A kind of schedule that exists for a few numbers of steps only.
+    #[error("the schedule {kind} has no list of {steps} steps\nhint: {possible} steps are possible")]
+    StepsOfKind {
+        /// Name of the kind.
+        kind: &'static str,
+        /// Steps asked for.
+        steps: usize,
+        /// What is possible.
+        possible: &'static str,
+    },
+    /// A list of timesteps that is not a way from noise to a clean result.
+    #[error("entry {index} of the list is {entry}\nhint: whole numbers from 1000 down to 1, each below the one before")]
+    ListEntry {
+        /// Position in the list.
+        index: usize,
+        /// The value there.
+        entry: u32,
+    },
+    /// The ratio of noise to signal at which an rCM schedule is to start is not above that of its second level.
+    #[error(
+        "a largest sigma of {sigma_max} is not possible\nhint: 80 suits TurboWan 2.1, 200 TurboWan 2.2; above 14.2"
+    )]
+    SigmaMax {
+        /// The ratio asked for.
+        sigma_max: f64,
+    },
     /// The shift is not a finite number above zero.
     #[error("a shift of {shift} is not possible\nhint: a number above 0; 1 shifts nothing, 3 to 12 suit video models")]
     Shift {

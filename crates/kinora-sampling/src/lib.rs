@@ -36,6 +36,7 @@
 mod clean;
 mod combine;
 mod error;
+mod few_steps;
 mod guidance;
 mod noise;
 mod philox;
@@ -47,6 +48,7 @@ mod state;
 
 pub use clean::Clean;
 pub use error::{Error, Result};
+pub use few_steps::{DMD_LIST, FASTWAN_LIST};
 pub use guidance::{Guidance, guide};
 pub use noise::{Stream, fill_noise, noise, noise_in};
 pub use prediction::Prediction;

@@ -1,13 +1,15 @@
 //! Noise levels, what the model is told about them, and the lists of both.
 //!
 //! Four published ways turn "20 steps, shift 3" into a list, and they differ in the third digit, which is visible in
-//! a clip. They are separate [`ScheduleKind`]s, so that a run can repeat what its reference did.
+//! a clip. They are separate [`ScheduleKind`]s, so that a run can repeat what its reference did. The short lists of
+//! distilled models are in `few_steps.rs`.
 //!
 //! All of them bend a straight list by the shift of Stable Diffusion 3 (Esser et al. 2024, arXiv:2403.03206, eq. 23):
 //! `sigma' = shift * sigma / (1 + (shift - 1) * sigma)`.
 
 use std::str::FromStr;
 
+use crate::few_steps::{FASTWAN_LIST, check_shift};
 use crate::{Error, Result};
 
 /// Noise level of latents: 1 is pure noise, 0 is clean.
@@ -34,26 +36,53 @@ pub enum ScheduleKind {
     /// diffusers 0.42 `DPMSolverMultistepScheduler` with `use_flow_sigmas` and `flow_shift`:
     /// `1 - linspace(1/1000, 1, steps + 1)` without its last, shifted; timesteps cut to whole numbers.
     DiffusersDpm,
+    /// The levels of Self-Forcing and lightx2v, named before the shift; see [`Schedule::dmd`]. Made from a number of steps,
+    /// the levels are evenly spaced: 1000, 750, 500, 250 for four steps.
+    Dmd,
+    /// The three timesteps of FastWan; see [`Schedule::fastwan`].
+    FastWan,
+    /// diffusers 0.42 `FlowMatchLCMScheduler`: the numbers of [`ScheduleKind::DiffusersFlowMatch`].
+    Lcm,
+    /// The one to four levels of TurboWan; see [`Schedule::rcm`].
+    Rcm,
     /// A list given by hand, as distilled models publish it.
     Custom,
 }
 
 impl ScheduleKind {
-    /// All kinds that are made from a number of steps and a shift.
-    pub const ALL: [Self; 4] = [
+    /// All kinds that are made from any number of steps and a shift.
+    pub const ALL: [Self; 6] = [
         Self::RectifiedFlow,
         Self::DiffusersFlowMatch,
         Self::DiffusersUniPc,
         Self::DiffusersDpm,
+        Self::Dmd,
+        Self::Lcm,
     ];
 
-    /// The word that run reports hold.
+    /// All kinds that have a name to type: those of [`ScheduleKind::ALL`], and those for a few steps only.
+    pub const NAMED: [Self; 8] = [
+        Self::RectifiedFlow,
+        Self::DiffusersFlowMatch,
+        Self::DiffusersUniPc,
+        Self::DiffusersDpm,
+        Self::Dmd,
+        Self::Lcm,
+        Self::FastWan,
+        Self::Rcm,
+    ];
+
+    /// The word that users type and run reports hold.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RectifiedFlow => "rectified-flow",
             Self::DiffusersFlowMatch => "diffusers-flow-match",
             Self::DiffusersUniPc => "diffusers-unipc",
             Self::DiffusersDpm => "diffusers-dpm",
+            Self::Dmd => "dmd",
+            Self::FastWan => "fastwan",
+            Self::Lcm => "lcm",
+            Self::Rcm => "rcm",
             Self::Custom => "custom",
         }
     }
@@ -63,7 +92,7 @@ impl FromStr for ScheduleKind {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
+        Self::NAMED
             .into_iter()
             .find(|kind| kind.name() == name)
             .ok_or_else(|| unknown(name))
@@ -74,7 +103,7 @@ fn unknown(name: &str) -> Error {
     Error::UnknownName {
         what: "schedule",
         name: name.chars().take(40).collect(),
-        known: ScheduleKind::ALL.map(ScheduleKind::name).join(", "),
+        known: ScheduleKind::NAMED.map(ScheduleKind::name).join(", "),
     }
 }
 
@@ -89,7 +118,7 @@ pub struct Schedule {
 }
 
 /// Timesteps count in thousandths of the way from clean to noise, as in training.
-const TRAIN_TIMESTEPS: f64 = 1000.0;
+pub(crate) const TRAIN_TIMESTEPS: f64 = 1000.0;
 
 impl Schedule {
     /// The largest number of steps: that of the timesteps that models are trained with.
@@ -99,7 +128,8 @@ impl Schedule {
     ///
     /// **Range**: `steps` 1 to [`Schedule::MAX_STEPS`], `shift` finite and above 0.
     /// **Errors**: [`Error::Steps`], [`Error::Shift`]; [`Error::Sigmas`] for shifts so extreme that two levels become
-    /// one; [`Error::UnknownName`] for [`ScheduleKind::Custom`], which needs a list ([`Schedule::from_sigmas`]).
+    /// one; [`Error::StepsOfKind`] for kinds with a few steps only; [`Error::UnknownName`] for [`ScheduleKind::Custom`],
+    /// which needs a list ([`Schedule::from_sigmas`]).
     pub fn new(kind: ScheduleKind, steps: usize, shift: f64) -> Result<Self> {
         if !(1..=Self::MAX_STEPS).contains(&steps) {
             return Err(Error::Steps {
@@ -107,20 +137,33 @@ impl Schedule {
                 max: Self::MAX_STEPS,
             });
         }
-        if !(shift.is_finite() && shift > 0.0) {
-            return Err(Error::Shift { shift });
-        }
+        check_shift(shift)?;
         let smallest = 1.0 / TRAIN_TIMESTEPS;
         let mut levels: Vec<f64> = match kind {
             ScheduleKind::RectifiedFlow => line(1.0, 0.0, steps + 1),
             // The source shifts the ends of its table of 1000 levels, spaces the steps evenly between them, and shifts.
-            ScheduleKind::DiffusersFlowMatch => line(1.0, f64::from(shifted(smallest, shift) as f32), steps),
+            ScheduleKind::DiffusersFlowMatch | ScheduleKind::Lcm => {
+                line(1.0, f64::from(shifted(smallest, shift) as f32), steps)
+            }
             ScheduleKind::DiffusersUniPc => line(1.0, smallest, steps + 1),
             ScheduleKind::DiffusersDpm => line(1.0, smallest, steps + 1)
                 .iter()
                 .rev()
                 .map(|alpha| 1.0 - alpha)
                 .collect(),
+            ScheduleKind::Dmd => {
+                let levels = line(1.0, 0.0, steps + 1).into_iter().take(steps);
+                return Self::from_levels(kind, levels.map(|level| shifted(level, shift)).collect());
+            }
+            ScheduleKind::FastWan if steps == FASTWAN_LIST.len() => return Self::fastwan(&FASTWAN_LIST, shift),
+            ScheduleKind::FastWan => {
+                return Err(Error::StepsOfKind {
+                    kind: kind.name(),
+                    steps,
+                    possible: "3",
+                });
+            }
+            ScheduleKind::Rcm => return Self::rcm_shifted(steps, Self::RCM_SIGMA_MAX, shift),
             ScheduleKind::Custom => return Err(unknown(kind.name())),
         };
         levels.truncate(steps);
@@ -236,7 +279,7 @@ impl Schedule {
 }
 
 /// The shift of the module's page.
-fn shifted(sigma: f64, shift: f64) -> f64 {
+pub(crate) fn shifted(sigma: f64, shift: f64) -> f64 {
     // Never above 1, except by the rounding of a division.
     (shift * sigma / (1.0 + (shift - 1.0) * sigma)).min(1.0)
 }
@@ -323,7 +366,7 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_kind() {
-        for kind in ScheduleKind::ALL {
+        for kind in ScheduleKind::NAMED {
             assert_eq!(kind.name().parse::<ScheduleKind>().unwrap(), kind);
         }
         let text = "karras".parse::<ScheduleKind>().unwrap_err().to_string();

@@ -14,12 +14,16 @@ const MAGIC: &[u8; 8] = b"KNRSMPL1";
 /// The position of a value in its list is its code; new ones go to the end.
 const SAMPLERS: [Sampler; 4] = Sampler::ALL;
 const PREDICTIONS: [Prediction; 3] = [Prediction::Velocity, Prediction::Epsilon, Prediction::Clean];
-const KINDS: [ScheduleKind; 5] = [
+const KINDS: [ScheduleKind; 9] = [
     ScheduleKind::RectifiedFlow,
     ScheduleKind::DiffusersFlowMatch,
     ScheduleKind::DiffusersUniPc,
     ScheduleKind::DiffusersDpm,
     ScheduleKind::Custom,
+    ScheduleKind::Dmd,
+    ScheduleKind::FastWan,
+    ScheduleKind::Lcm,
+    ScheduleKind::Rcm,
 ];
 
 impl SamplerRun {

@@ -4,7 +4,7 @@
 // Helpers of tests fail like tests.
 #![allow(clippy::unwrap_used)]
 
-use kinora_sampling::{Sampler, SamplerRun, Schedule, ScheduleKind};
+use kinora_sampling::{DMD_LIST, FASTWAN_LIST, Sampler, SamplerRun, Schedule, ScheduleKind};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
 
@@ -80,11 +80,49 @@ fn every_sampler_has_the_coefficients_of_the_reference() {
                 let key = format!("{name}.steps{steps}.shift{shift}.coefficients");
                 let want = golden.tensor(&key);
                 assert_eq!(want.dims(), [steps, steps + 1], "{key}");
-                assert_close(&key, &coefficients(sampler, &schedule), want.as_slice(), golden.tolerance());
+                assert_close(
+                    &key,
+                    &coefficients(sampler, &schedule),
+                    want.as_slice(),
+                    golden.tolerance(),
+                );
                 tables += 1;
             }
         }
     }
-    let in_file = golden.names().iter().filter(|name| name.ends_with(".coefficients")).count();
+    let in_file = golden
+        .names()
+        .iter()
+        .filter(|name| name.ends_with(".coefficients"))
+        .count();
     assert_eq!(tables, in_file, "every table of the file has been compared");
+}
+
+#[test]
+fn few_step_lists_are_those_of_their_sources() {
+    let golden = golden();
+    let mut compared = 0;
+    let mut compare = |key: &str, schedule: Schedule| {
+        compare_list(&golden, key, &schedule);
+        compared += 1;
+    };
+    for shift in SHIFTS {
+        let s = f64::from(shift);
+        compare(&format!("few.dmd.shift{shift}"), Schedule::dmd(&DMD_LIST, s).unwrap());
+        let fastwan = Schedule::fastwan(&FASTWAN_LIST, s).unwrap();
+        compare(&format!("few.fastwan.shift{shift}"), fastwan);
+        for steps in [3, 4, 8] {
+            let key = format!("few.lcm.shift{shift}.steps{steps}");
+            compare(&key, Schedule::lcm(steps, s).unwrap());
+        }
+    }
+    for sigma_max in [80, 200] {
+        for steps in 1..=4 {
+            let key = format!("few.rcm.sigma{sigma_max}.steps{steps}");
+            compare(&key, Schedule::rcm(steps, f64::from(sigma_max)).unwrap());
+        }
+    }
+    let is_list = |name: &&String| name.starts_with("few.") && name.ends_with("sigmas") && !name.contains("renoise");
+    let in_file = golden.names().iter().filter(is_list).count();
+    assert_eq!(compared, in_file, "every list of the file has been compared");
 }
