@@ -74,6 +74,12 @@ pub enum Error {
         /// The step.
         step_index: usize,
     },
+    /// The sampler draws fresh noise, and nobody said which.
+    #[error("step {step_index} adds fresh noise, and the run has none\nhint: give it a seed with `with_fresh_noise`")]
+    NoiseMissing {
+        /// The step.
+        step_index: usize,
+    },
     /// A prediction of noise says nothing about the clean latents while the latents are nothing but noise.
     #[error("a model that predicts noise cannot start at sigma {sigma}\nhint: use a schedule that starts below 1")]
     EpsilonAtPureNoise {

@@ -50,7 +50,7 @@ pub use clean::Clean;
 pub use error::{Error, Result};
 pub use few_steps::{DMD_LIST, FASTWAN_LIST};
 pub use guidance::{Guidance, guide};
-pub use noise::{Stream, fill_noise, noise, noise_in};
+pub use noise::{Stream, fill_fresh_noise, fill_noise, noise, noise_in};
 pub use prediction::Prediction;
 pub use run::{Eval, SamplerRun};
 pub use samplers::Sampler;

@@ -46,6 +46,19 @@ pub fn fill_noise(seed: u64, stream: Stream, first: u64, out: &mut [f32]) {
     }
 }
 
+/// Positions of one step's fresh noise; the start noise has the first ones. More elements than any latents have.
+const POSITIONS_A_STEP: u64 = 1 << 40;
+
+/// The fresh noise that [`crate::Sampler::Renoise`] adds after a step, for the elements `first..first + out.len()`.
+///
+/// It is the noise of the same seed and stream at positions that neither the start noise nor another step uses:
+/// `(step_index + 1) * 2^40 + element`. So a run that goes on from a checkpoint draws the same without a record of what
+/// was drawn, and the noise of an element does not depend on which other elements are given or made.
+pub fn fill_fresh_noise(seed: u64, stream: Stream, step_index: usize, first: u64, out: &mut [f32]) {
+    let offset = (step_index as u64 + 1).wrapping_mul(POSITIONS_A_STEP);
+    fill_noise(seed, stream, offset.wrapping_add(first), out);
+}
+
 fn normal(seed: u64, stream: Stream, position: u64) -> f32 {
     const TWO_POW_MINUS_53: f64 = 1.0 / (1_u64 << 53) as f64;
     let counter = [position as u32, (position >> 32) as u32, stream.variant, stream.part];
@@ -122,6 +135,23 @@ mod tests {
             }
         });
         assert_eq!(whole.as_slice(), parts);
+    }
+
+    #[test]
+    fn fresh_noise_has_positions_of_its_own_in_every_step() {
+        let stream = Stream { variant: 2, part: 9 };
+        let mut steps = [[0.0; 8]; 3];
+        for (step_index, out) in steps.iter_mut().enumerate() {
+            fill_fresh_noise(3, stream, step_index, 0, out);
+        }
+        let start = noise(3, stream, [8]).unwrap();
+        let all = [start.as_slice(), &steps[0], &steps[1], &steps[2]];
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[..i].iter().all(|b| a.iter().zip(*b).all(|(a, b)| a != b)), "{i}");
+        }
+        let mut later = [0.0; 5];
+        fill_fresh_noise(3, stream, 1, 3, &mut later);
+        assert_eq!(later, steps[1][3..]);
     }
 
     /// The bits are a promise to users: the same seed gives the same clip in the next release too.

@@ -3,7 +3,7 @@
 use kinora_tensor::Tensor;
 
 use crate::samplers::{History, Next, Step};
-use crate::{Clean, Error, Prediction, Result, Sampler, Schedule, Sigma, Timestep};
+use crate::{Clean, Error, Prediction, Result, Sampler, Schedule, Sigma, Stream, Timestep, fill_fresh_noise};
 
 /// One model evaluation that is due.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct SamplerRun {
     pub(crate) prediction: Prediction,
     pub(crate) schedule: Schedule,
     pub(crate) clean: Option<Clean>,
+    /// Seed and stream of the noise that is added between the steps. How much was drawn follows from the step.
+    pub(crate) fresh: Option<(u64, Stream)>,
     pub(crate) step_index: usize,
     /// The second evaluation of the step is due.
     pub(crate) midway: bool,
@@ -48,7 +50,7 @@ pub struct SamplerRun {
 }
 
 impl SamplerRun {
-    /// A run that starts from `latents`: noise, at the first noise level of `schedule`.
+    /// A run that starts from `latents`: noise, at the first noise level of `schedule` ([`Schedule::start_scale`]).
     ///
     /// **Shapes**: any; `[B,C,F,H,W]` if frames are given by [`SamplerRun::with_clean`].
     /// **Errors**: [`Error::NotFinite`] if the latents hold something that is not a number.
@@ -59,6 +61,7 @@ impl SamplerRun {
             prediction: Prediction::default(),
             schedule: schedule.clone(),
             clean: None,
+            fresh: None,
             step_index: 0,
             midway: false,
             latents,
@@ -70,6 +73,14 @@ impl SamplerRun {
     #[must_use]
     pub fn with_prediction(mut self, prediction: Prediction) -> Self {
         self.prediction = prediction;
+        self
+    }
+
+    /// Where the noise comes from that [`Sampler::Renoise`] adds between the steps; other samplers draw none. The seed and
+    /// stream of the start noise are right here too: the steps have values of their own ([`fill_fresh_noise`]).
+    #[must_use]
+    pub const fn with_fresh_noise(mut self, seed: u64, stream: Stream) -> Self {
+        self.fresh = Some((seed, stream));
         self
     }
 
@@ -100,8 +111,30 @@ impl SamplerRun {
     /// Takes the model's prediction for the evaluation that is due, and moves on.
     ///
     /// **Shapes**: like the latents. **Errors**: [`Error::Finished`], [`Error::NotFinite`],
-    /// [`Error::EpsilonAtPureNoise`], another shape, no memory. After an error the run is as it was before.
+    /// [`Error::EpsilonAtPureNoise`], [`Error::NoiseMissing`], another shape, no memory. After an error the run is as it
+    /// was before.
     pub fn provide(&mut self, predicted: Tensor) -> Result<()> {
+        let fresh = match self.fresh {
+            Some((seed, stream)) if self.sampler.needs_noise() && self.step_index + 1 < self.schedule.steps() => {
+                let mut fresh = self.latents.uninit_like(self.latents.dims())?;
+                fill_fresh_noise(seed, stream, self.step_index, 0, fresh.as_mut_slice());
+                Some(fresh)
+            }
+            _ => None,
+        };
+        self.advance(predicted, fresh.as_ref())
+    }
+
+    /// As [`SamplerRun::provide`], with the noise of this step from elsewhere: for comparison with a reference that has
+    /// another generator.
+    ///
+    /// **Shapes**: both like the latents. **Errors**: as [`SamplerRun::provide`].
+    pub fn provide_with_noise(&mut self, predicted: Tensor, fresh: &Tensor) -> Result<()> {
+        check_finite(fresh, self.step_index)?;
+        self.advance(predicted, Some(fresh))
+    }
+
+    fn advance(&mut self, predicted: Tensor, fresh: Option<&Tensor>) -> Result<()> {
         let Some(eval) = self.next_eval() else {
             return Err(Error::Finished {
                 steps: self.schedule.steps(),
@@ -118,7 +151,9 @@ impl SamplerRun {
             schedule: &self.schedule,
             step_index: self.step_index,
         };
-        let next = self.sampler.advance(&at, &self.latents, velocity, &mut self.history)?;
+        let next = self
+            .sampler
+            .advance(&at, &self.latents, velocity, &mut self.history, fresh)?;
         (self.latents, self.midway) = match next {
             Next::Midway(latents) => (latents, true),
             Next::Step(latents) => {

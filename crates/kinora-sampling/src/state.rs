@@ -1,18 +1,19 @@
 //! Checkpoints: a run as bytes, so that a job can stop and go on later with the same result to the bit.
 //!
-//! Layout, little endian: `KNRSMPL1`; sampler, prediction, schedule kind (one byte each); step index (u64), midway
+//! Layout, little endian: `KNRSMPL2`; sampler, prediction, schedule kind (one byte each); step index (u64), midway
 //! (u8); number of steps (u64), sigmas (f64), timesteps (f32); given latents (one byte: 0 none, 1 prefix, 2 elements,
-//! then their tensors); latents; four optional tensors of history (one byte, then the tensor); FNV-1a-64 of all
+//! then their tensors); fresh noise (one byte, then seed u64, variant and part
+//! u32); latents; four optional tensors of history (one byte, then the tensor); FNV-1a-64 of all
 //! before. A tensor is rank (u8), extents (u64), elements (f32).
 
 use kinora_tensor::{Arena, Shape, Tensor};
 
 use crate::samplers::History;
-use crate::{Clean, Error, Prediction, Result, Sampler, SamplerRun, Schedule, ScheduleKind, Sigma, Timestep};
+use crate::{Clean, Error, Prediction, Result, Sampler, SamplerRun, Schedule, ScheduleKind, Sigma, Stream, Timestep};
 
-const MAGIC: &[u8; 8] = b"KNRSMPL1";
+const MAGIC: &[u8; 8] = b"KNRSMPL2";
 /// The position of a value in its list is its code; new ones go to the end.
-const SAMPLERS: [Sampler; 4] = Sampler::ALL;
+const SAMPLERS: [Sampler; 5] = Sampler::ALL;
 const PREDICTIONS: [Prediction; 3] = [Prediction::Velocity, Prediction::Epsilon, Prediction::Clean];
 const KINDS: [ScheduleKind; 9] = [
     ScheduleKind::RectifiedFlow,
@@ -54,6 +55,12 @@ impl SamplerRun {
                 write_tensor(&mut out, mask);
                 write_tensor(&mut out, values);
             }
+        }
+        out.push(u8::from(self.fresh.is_some()));
+        if let Some((seed, stream)) = self.fresh {
+            out.extend(seed.to_le_bytes());
+            out.extend(stream.variant.to_le_bytes());
+            out.extend(stream.part.to_le_bytes());
         }
         write_tensor(&mut out, &self.latents);
         for slot in self.history.slots() {
@@ -98,6 +105,14 @@ impl SamplerRun {
                 values: read.tensor()?,
             }),
         };
+        let fresh = if read.one_of(&[false, true])? {
+            let seed = u64::from_le_bytes(read.take()?);
+            let variant = u32::from_le_bytes(read.take()?);
+            let part = u32::from_le_bytes(read.take()?);
+            Some((seed, Stream { variant, part }))
+        } else {
+            None
+        };
         let latents = read.tensor()?;
         let history = History::from_slots([read.slot()?, read.slot()?, read.slot()?, read.slot()?]);
         let run = Self {
@@ -105,6 +120,7 @@ impl SamplerRun {
             prediction,
             schedule,
             clean,
+            fresh,
             step_index,
             midway,
             latents,
@@ -132,7 +148,7 @@ impl SamplerRun {
         let [start, velocity, newest, older] = self.history.slots().map(Option::is_some);
         let done = self.step_index;
         let expected = match self.sampler {
-            Sampler::Euler => [false; 4],
+            Sampler::Euler | Sampler::Renoise => [false; 4],
             Sampler::Heun => [self.midway, self.midway, false, false],
             Sampler::UniPc => [done > 0, false, done > 0, done > 1],
             Sampler::DpmPp2m => [false, false, done > 0, false],
@@ -239,7 +255,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Stream, noise};
+    use crate::noise;
 
     fn halfway(sampler: Sampler) -> SamplerRun {
         let schedule = Schedule::rectified_flow(5, 3.0).unwrap();
@@ -250,7 +266,8 @@ mod tests {
         )
         .unwrap()
         .with_clean(Clean::Prefix(Tensor::zeros([1, 2, 1, 2, 2]).unwrap()))
-        .unwrap();
+        .unwrap()
+        .with_fresh_noise(1, Stream { variant: 3, part: 4 });
         for _ in 0..3 {
             let velocity = run.latents().try_clone().unwrap();
             run.provide(velocity).unwrap();

@@ -126,3 +126,40 @@ fn few_step_lists_are_those_of_their_sources() {
     let in_file = golden.names().iter().filter(is_list).count();
     assert_eq!(compared, in_file, "every list of the file has been compared");
 }
+
+#[test]
+fn renoising_with_given_noise_is_that_of_the_reference() {
+    let golden = golden();
+    let (velocity, noise) = (
+        golden.tensor("few.renoise.velocity"),
+        golden.tensor("few.renoise.noise"),
+    );
+    let after = golden.tensor("few.renoise.after");
+    let schedule = Schedule::lcm(velocity.dims()[0], 5.0).unwrap();
+    let sigmas: Vec<f32> = schedule.sigmas().iter().map(|sigma| sigma.0 as f32).collect();
+    let want = golden.tensor("few.renoise.sigmas");
+    assert_close("few.renoise.sigmas", &sigmas, want.as_slice(), golden.tolerance());
+
+    let latents = golden.tensor("few.renoise.latents");
+    let row = |of: &Tensor, at: usize| {
+        let values = of.as_slice().chunks(latents.elements()).nth(at).unwrap();
+        Tensor::from_slice(values, latents.dims()).unwrap()
+    };
+    let mut run = SamplerRun::new(Sampler::Renoise, &schedule, latents.try_clone().unwrap()).unwrap();
+    for step in 0..schedule.steps() {
+        if step + 1 < schedule.steps() {
+            run.provide_with_noise(row(&velocity, step), &row(&noise, step))
+                .unwrap();
+        } else {
+            run.provide(row(&velocity, step)).unwrap();
+        }
+        let key = format!("few.renoise.after[{step}]");
+        assert_close(
+            &key,
+            run.latents().as_slice(),
+            row(&after, step).as_slice(),
+            golden.tolerance(),
+        );
+    }
+    assert!(run.next_eval().is_none());
+}

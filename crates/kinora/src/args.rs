@@ -203,7 +203,7 @@ pub struct Generate {
     #[arg(long, value_name = "SCALE", value_parser = values::guidance, allow_negative_numbers = true, help_heading = "Model")]
     pub guidance: Option<f32>,
 
-    /// Update rule: euler, heun, unipc or dpmpp-2m
+    /// Update rule: euler, heun, unipc, dpmpp-2m or renoise
     ///
     /// Example: --sampler unipc
     #[arg(long, value_name = "NAME", value_parser = values::sampler, help_heading = "Model")]
@@ -397,7 +397,7 @@ pub struct Eval {
     #[arg(long, value_name = "SCALE", value_parser = values::guidance, allow_negative_numbers = true)]
     pub guidance: Option<f32>,
 
-    /// Update rule: euler, heun, unipc or dpmpp-2m
+    /// Update rule: euler, heun, unipc, dpmpp-2m or renoise
     ///
     /// Example: --sampler unipc
     #[arg(long, value_name = "NAME", value_parser = values::sampler)]

@@ -140,10 +140,11 @@ pub fn format(text: &str) -> Result<Format, String> {
     by_library(text)
 }
 
-/// `--sampler`; takes the other usual spellings of DPM++ 2M too.
+/// `--sampler`; takes the other usual names of DPM++ 2M and of renoise too.
 pub fn sampler(text: &str) -> Result<Sampler, String> {
     match text.to_ascii_lowercase().as_str() {
         "dpm++2m" | "dpm++-2m" | "dpmpp2m" | "dpmpp_2m" => Ok(Sampler::DpmPp2m),
+        "lcm" | "dmd" => Ok(Sampler::Renoise),
         name => by_library(name),
     }
 }
@@ -162,6 +163,7 @@ mod tests {
         assert_eq!(guidance("0"), Ok(0.0));
         assert_eq!(fps("30000/1001"), Ok(Fps::new(30000, 1001).unwrap()));
         assert_eq!(sampler("DPM++2M"), Ok(Sampler::DpmPp2m));
+        assert_eq!(sampler("LCM"), Ok(Sampler::Renoise));
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub(crate) fn diffuse(
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
     let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
-    let mut run = SamplerRun::new(settings.sampler, &settings.schedule, noise)?;
+    let mut run =
+        SamplerRun::new(settings.sampler, &settings.schedule, noise)?.with_fresh_noise(settings.seed, settings.stream);
     if let Known::Prefix(prefix) = &conditioning.known {
         run = run.with_clean(Clean::Prefix(prefix.try_clone()?))?;
     }

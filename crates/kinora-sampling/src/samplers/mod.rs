@@ -3,6 +3,7 @@
 mod dpm;
 mod euler;
 mod heun;
+mod renoise;
 mod uni_pc;
 
 use std::str::FromStr;
@@ -25,11 +26,14 @@ pub enum Sampler {
     UniPc,
     /// DPM-Solver++ 2M, midpoint: second order from the last two evaluations, one a step.
     DpmPp2m,
+    /// To the estimate of the clean latents and back with fresh noise: models distilled to a few steps (DMD, LCM, rCM).
+    /// A run needs [`crate::SamplerRun::with_fresh_noise`].
+    Renoise,
 }
 
 impl Sampler {
     /// All samplers.
-    pub const ALL: [Self; 4] = [Self::Euler, Self::Heun, Self::UniPc, Self::DpmPp2m];
+    pub const ALL: [Self; 5] = [Self::Euler, Self::Heun, Self::UniPc, Self::DpmPp2m, Self::Renoise];
 
     /// The word that users type and run reports hold.
     pub const fn name(self) -> &'static str {
@@ -38,13 +42,14 @@ impl Sampler {
             Self::Heun => "heun",
             Self::UniPc => "unipc",
             Self::DpmPp2m => "dpmpp-2m",
+            Self::Renoise => "renoise",
         }
     }
 
     /// Order of accuracy.
     pub const fn order(self) -> usize {
         match self {
-            Self::Euler => 1,
+            Self::Euler | Self::Renoise => 1,
             Self::Heun | Self::UniPc | Self::DpmPp2m => 2,
         }
     }
@@ -53,25 +58,33 @@ impl Sampler {
     pub const fn evaluations(self, steps: usize) -> usize {
         match self {
             Self::Heun => (2 * steps).saturating_sub(1),
-            Self::Euler | Self::UniPc | Self::DpmPp2m => steps,
+            Self::Euler | Self::UniPc | Self::DpmPp2m | Self::Renoise => steps,
         }
+    }
+
+    /// Whether fresh noise is drawn between the steps.
+    pub const fn needs_noise(self) -> bool {
+        matches!(self, Self::Renoise)
     }
 
     /// Applies the rule to the velocity that the model gave for `latents`.
     ///
-    /// **Shapes**: `velocity` like `latents`. **Errors**: no memory; then `history` is as before.
+    /// **Shapes**: `velocity` and `fresh` like `latents`. **Errors**: [`Error::NoiseMissing`], no memory; then `history` is
+    /// as before.
     pub(crate) fn advance(
         self,
         at: &Step<'_>,
         latents: &Tensor,
         velocity: Tensor,
         history: &mut History,
+        fresh: Option<&Tensor>,
     ) -> Result<Next> {
         match self {
             Self::Euler => euler::advance(at, latents, &velocity),
             Self::Heun => heun::advance(at, latents, velocity, history),
             Self::UniPc => uni_pc::advance(at, latents, &velocity, history),
             Self::DpmPp2m => dpm::advance(at, latents, &velocity, history),
+            Self::Renoise => renoise::advance(at, latents, &velocity, fresh),
         }
     }
 }
@@ -165,7 +178,7 @@ mod tests {
         }
         let text = "ddim".parse::<Sampler>().unwrap_err().to_string();
         assert!(
-            text.contains("ddim") && text.contains("euler, heun, unipc, dpmpp-2m"),
+            text.contains("ddim") && text.contains("euler, heun, unipc, dpmpp-2m, renoise"),
             "{text}"
         );
     }
