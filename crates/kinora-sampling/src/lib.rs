@@ -36,6 +36,7 @@
 mod clean;
 mod combine;
 mod error;
+mod expert;
 mod few_steps;
 mod guidance;
 mod noise;
@@ -48,8 +49,9 @@ mod state;
 
 pub use clean::Clean;
 pub use error::{Error, Result};
+pub use expert::{Expert, ExpertSwitch};
 pub use few_steps::{DMD_LIST, FASTWAN_LIST};
-pub use guidance::{Guidance, guide};
+pub use guidance::{Guidance, GuidanceInterval, guide};
 pub use noise::{Stream, fill_fresh_noise, fill_noise, noise, noise_in};
 pub use prediction::Prediction;
 pub use run::{Eval, SamplerRun};
