@@ -33,6 +33,7 @@
 //! # Ok::<(), kinora_sampling::Error>(())
 //! ```
 
+mod bytes;
 mod clean;
 mod combine;
 mod error;

@@ -3,13 +3,13 @@
 //! Layout, little endian: `KNRSMPL2`; sampler, prediction, schedule kind (one byte each); step index (u64), midway
 //! (u8); number of steps (u64), sigmas (f64), timesteps (f32); given latents (one byte: 0 none, 1 prefix, 2 elements,
 //! then their tensors); fresh noise (one byte, then seed u64, variant and part
-//! u32); latents; four optional tensors of history (one byte, then the tensor); FNV-1a-64 of all
-//! before. A tensor is rank (u8), extents (u64), elements (f32).
+//! u32); latents; four optional tensors of history. Tensors and the sum at the end: `bytes.rs`.
 
-use kinora_tensor::{Arena, Shape, Tensor};
+use kinora_tensor::Arena;
 
+use crate::bytes::{Reader, code, refuse, sealed, write_slot, write_tensor};
 use crate::samplers::History;
-use crate::{Clean, Error, Prediction, Result, Sampler, SamplerRun, Schedule, ScheduleKind, Sigma, Stream, Timestep};
+use crate::{Clean, Prediction, Result, Sampler, SamplerRun, Schedule, ScheduleKind, Sigma, Stream, Timestep};
 
 const MAGIC: &[u8; 8] = b"KNRSMPL2";
 /// The position of a value in its list is its code; new ones go to the end.
@@ -64,39 +64,22 @@ impl SamplerRun {
         }
         write_tensor(&mut out, &self.latents);
         for slot in self.history.slots() {
-            out.push(u8::from(slot.is_some()));
-            if let Some(tensor) = slot {
-                write_tensor(&mut out, tensor);
-            }
+            write_slot(&mut out, slot.as_ref());
         }
-        let sum = fnv1a(&out);
-        out.extend(sum.to_le_bytes());
-        out
+        sealed(out)
     }
 
     /// The run that [`SamplerRun::save`] wrote, with its tensors in `arena`.
     ///
     /// **Errors**: [`Error::Checkpoint`] if the bytes are cut off, changed, or of another version; no memory.
     pub fn restore(bytes: &[u8], arena: &Arena) -> Result<Self> {
-        if !bytes.starts_with(MAGIC) {
-            return refuse("it is not one, or of another version");
-        }
-        let Some((body, sum)) = bytes.split_last_chunk::<8>() else {
-            return refuse("it is cut off");
-        };
-        if fnv1a(body).to_le_bytes() != *sum {
-            return refuse("it is cut off or was changed");
-        }
-        let mut read = Reader {
-            rest: &body[MAGIC.len()..],
-            arena,
-        };
+        let mut read = Reader::open(bytes, MAGIC, arena)?;
         let sampler = read.one_of(&SAMPLERS)?;
         let prediction = read.one_of(&PREDICTIONS)?;
         let kind = read.one_of(&KINDS)?;
         let step_index = read.count()?;
         let midway = read.one_of(&[false, true])?;
-        let schedule = read.schedule(kind)?;
+        let schedule = schedule(&mut read, kind)?;
         let clean = match read.one_of(&[0, 1, 2])? {
             0 => None,
             1 => Some(Clean::Prefix(read.tensor()?)),
@@ -126,7 +109,7 @@ impl SamplerRun {
             latents,
             history,
         };
-        if !read.rest.is_empty() || !run.is_consistent() {
+        if !read.is_empty() || !run.is_consistent() {
             return refuse("its parts do not fit together");
         }
         Ok(run)
@@ -158,104 +141,24 @@ impl SamplerRun {
     }
 }
 
-fn refuse<T>(reason: &'static str) -> Result<T> {
-    Err(Error::Checkpoint { reason })
-}
-
-/// A value of these short lists is always found; the position fits in a byte.
-fn code<T: PartialEq>(list: &[T], value: &T) -> u8 {
-    list.iter().position(|entry| entry == value).unwrap_or(list.len()) as u8
-}
-
-fn write_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
-    out.push(tensor.dims().len() as u8);
-    out.extend(tensor.dims().iter().flat_map(|&extent| (extent as u64).to_le_bytes()));
-    out.reserve(tensor.elements() * size_of::<f32>());
-    for value in tensor.as_slice() {
-        out.extend(value.to_le_bytes());
+fn schedule(read: &mut Reader<'_>, kind: ScheduleKind) -> Result<Schedule> {
+    let steps = read.count()?;
+    if steps > Schedule::MAX_STEPS {
+        return refuse("its parts do not fit together");
     }
-}
-
-/// Fowler, Noll, Vo: finds a file that was cut off or damaged, not one that was forged.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |sum: u64, &byte: &u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
-struct Reader<'a> {
-    rest: &'a [u8],
-    arena: &'a Arena,
-}
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        match self.rest.split_first_chunk::<N>() {
-            Some((chunk, rest)) => {
-                self.rest = rest;
-                Ok(*chunk)
-            }
-            None => refuse("it is cut off"),
-        }
-    }
-
-    fn one_of<T: Copy>(&mut self, list: &[T]) -> Result<T> {
-        let [code] = self.take()?;
-        list.get(usize::from(code)).copied().ok_or(Error::Checkpoint {
-            reason: "it is of another version",
-        })
-    }
-
-    fn count(&mut self) -> Result<usize> {
-        let count = u64::from_le_bytes(self.take()?);
-        usize::try_from(count).or_else(|_| refuse("its parts do not fit together"))
-    }
-
-    fn schedule(&mut self, kind: ScheduleKind) -> Result<Schedule> {
-        let steps = self.count()?;
-        if steps > Schedule::MAX_STEPS {
-            return refuse("its parts do not fit together");
-        }
-        let sigmas = (0..=steps)
-            .map(|_| self.take().map(f64::from_le_bytes).map(Sigma))
-            .collect::<Result<_>>()?;
-        let timesteps = (0..steps)
-            .map(|_| self.take().map(f32::from_le_bytes).map(Timestep))
-            .collect::<Result<_>>()?;
-        Schedule::from_parts(kind, sigmas, timesteps)
-    }
-
-    fn tensor(&mut self) -> Result<Tensor> {
-        let [rank] = self.take()?;
-        if usize::from(rank) > Shape::MAX_RANK {
-            return refuse("its parts do not fit together");
-        }
-        let dims = (0..rank).map(|_| self.count()).collect::<Result<Vec<_>>>()?;
-        let bytes = Shape::new(&dims)?.elements() * size_of::<f32>();
-        // Looked at before memory is taken: the extents come from a file.
-        let Some((data, rest)) = self.rest.split_at_checked(bytes) else {
-            return refuse("it is cut off");
-        };
-        self.rest = rest;
-        let mut tensor = Tensor::zeros_in(self.arena, &dims)?;
-        for (value, bytes) in tensor.as_mut_slice().iter_mut().zip(data.as_chunks::<4>().0) {
-            *value = f32::from_le_bytes(*bytes);
-        }
-        Ok(tensor)
-    }
-
-    fn slot(&mut self) -> Result<Option<Tensor>> {
-        Ok(if self.one_of(&[false, true])? {
-            Some(self.tensor()?)
-        } else {
-            None
-        })
-    }
+    let sigmas = (0..=steps).map(|_| read.number().map(Sigma)).collect::<Result<_>>()?;
+    let timesteps = (0..steps)
+        .map(|_| read.take().map(f32::from_le_bytes).map(Timestep))
+        .collect::<Result<_>>()?;
+    Schedule::from_parts(kind, sigmas, timesteps)
 }
 
 #[cfg(test)]
 mod tests {
+    use kinora_tensor::Tensor;
+
     use super::*;
-    use crate::noise;
+    use crate::{Error, noise};
 
     fn halfway(sampler: Sampler) -> SamplerRun {
         let schedule = Schedule::rectified_flow(5, 3.0).unwrap();
@@ -307,8 +210,7 @@ mod tests {
                 for value in [0, 1, 3, 0x7f, 0xff] {
                     let mut forged = body.to_vec();
                     forged[at] = value;
-                    forged.extend(fnv1a(&forged).to_le_bytes());
-                    let Ok(mut run) = SamplerRun::restore(&forged, &arena) else {
+                    let Ok(mut run) = SamplerRun::restore(&sealed(forged), &arena) else {
                         continue;
                     };
                     while run.next_eval().is_some() {
