@@ -1,5 +1,8 @@
 //! Linear layers with norms on the way in and fused endings.
 
+mod branch;
+#[cfg(test)]
+mod branch_tests;
 mod input;
 mod run;
 #[cfg(test)]
@@ -90,6 +93,8 @@ pub struct Linear {
     panels: Panels,
     /// Zeros where there is none.
     bias: Vec<f32>,
+    /// Added to the result.
+    branches: Vec<branch::Branch>,
 }
 
 impl Linear {
@@ -183,6 +188,7 @@ impl Linear {
         Self {
             bias: bias.map_or_else(|| vec![0.0; panels.columns()], <[f32]>::to_vec),
             panels,
+            branches: Vec::new(),
         }
     }
 
@@ -205,9 +211,10 @@ impl Linear {
         }
     }
 
-    /// Memory held by the packed weights and the bias.
+    /// Memory held by the packed weights, the bias and the branches.
     pub fn bytes(&self) -> usize {
-        self.panels.bytes() + size_of_val(self.bias.as_slice())
+        let of_branches = self.branches.iter().map(|b| b.down.bytes() + b.up.bytes());
+        self.panels.bytes() + size_of_val(self.bias.as_slice()) + of_branches.sum::<usize>()
     }
 }
 
@@ -327,27 +334,22 @@ fn run<const P: usize>(x: Input, layers: [&Linear; P], ending: Ending, outs: [&m
                 run_reference(x, layer, ending, out);
             }
         }
-        path => run::linears(path, x, layers, ending, outs),
+        path => {
+            let mut branches = Vec::with_capacity(P);
+            for layer in layers {
+                branches.push(layer.begin_branches(x)?);
+            }
+            run::linears(path, x, layers, &branches, ending, outs);
+        }
     }
     Ok(())
 }
 
 fn run_reference(x: Input, w: &Linear, ending: Ending, out: &mut Tensor) {
-    let (columns, bias) = (w.panels.to_columns(), Some(w.bias.as_slice()));
+    let layer = Plain::of(w);
     threads::for_chunks(out.as_mut_slice(), w.out_features(), |token, out| {
-        let (mut buffer, mut sums) = (vec![0.0; w.in_features()], vec![0.0; out.len()]);
-        let row = x.row(Path::Reference, token, &mut buffer);
-        match w.precision() {
-            Precision::F32 => reference::linear(row, &columns, bias, w.in_features(), &mut sums),
-            Precision::Bf16 => {
-                let row: Vec<f32> = row
-                    .iter()
-                    .map(|&v| convert::bf16_value(convert::bf16_bits(v)))
-                    .collect();
-                reference::linear(&row, &columns, bias, w.in_features(), &mut sums);
-            }
-            Precision::Int8 => reference::linear_int8(row, &columns, w.panels.steps(), bias, &mut sums),
-        }
+        let mut buffer = vec![0.0; w.in_features()];
+        let sums = layer.sums(x.row(Path::Reference, token, &mut buffer));
         for (n, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             *out = match ending {
                 Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
@@ -356,4 +358,44 @@ fn run_reference(x: Input, w: &Linear, ending: Ending, out: &mut Tensor) {
             };
         }
     });
+}
+
+/// A layer unpacked, for the reference.
+struct Plain<'a> {
+    layer: &'a Linear,
+    /// `[N,K]`.
+    columns: Vec<f32>,
+    /// `down` and `up` of each branch.
+    branches: Vec<[Self; 2]>,
+}
+
+impl<'a> Plain<'a> {
+    fn of(layer: &'a Linear) -> Self {
+        Self {
+            layer,
+            columns: layer.panels.to_columns(),
+            branches: layer.branches.iter().map(|b| [&b.down, &b.up].map(Self::of)).collect(),
+        }
+    }
+
+    /// x W^T + b + the branches, for one row.
+    fn sums(&self, row: &[f32]) -> Vec<f32> {
+        let (layer, bias) = (self.layer, Some(self.layer.bias.as_slice()));
+        let mut sums = vec![0.0; layer.out_features()];
+        match layer.precision() {
+            Precision::F32 => reference::linear(row, &self.columns, bias, row.len(), &mut sums),
+            Precision::Bf16 => {
+                let rounded = row.iter().map(|&v| convert::bf16_value(convert::bf16_bits(v)));
+                let rounded: Vec<f32> = rounded.collect();
+                reference::linear(&rounded, &self.columns, bias, row.len(), &mut sums);
+            }
+            Precision::Int8 => reference::linear_int8(row, &self.columns, layer.panels.steps(), bias, &mut sums),
+        }
+        for [down, up] in &self.branches {
+            for (sum, more) in sums.iter_mut().zip(up.sums(&down.sums(row))) {
+                *sum += more;
+            }
+        }
+        sums
+    }
 }

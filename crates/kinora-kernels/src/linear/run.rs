@@ -3,11 +3,12 @@
 
 use kinora_tensor::Tensor;
 
+use super::branch::Waiting;
 use super::{Input, Linear};
-use crate::Path;
-use crate::ending::{Ending, IntegerSums, finish, finish_integers};
+use crate::ending::{Ending, IntegerSums, RowEnding, finish, finish_integers};
 use crate::product::{Engine, Kind, PANEL, Panels, Segment, Sums, TILE_ROWS, convert};
 use crate::threads::{self, TileMut};
+use crate::{Activation, Path};
 
 /// K is cut here, in words, so that a tile's rows of x stay in the first-level cache and a block's panels in the second.
 const DEPTH: usize = 512;
@@ -18,11 +19,13 @@ const COLUMNS: usize = 8 * PANEL;
 /// Products that are not worth waking the workers for.
 const SMALL: usize = 1 << 16;
 
-/// The ending of `input` times each of `layers` (of one precision and width), into the tensor at its place in `outs`.
+/// The ending of `input` times each of `layers` (of one precision and width), plus the `branches` of each, into the tensor
+/// at its place in `outs`.
 pub(super) fn linears<const P: usize>(
     path: Path,
     input: Input,
     layers: [&Linear; P],
+    branches: &[Vec<Waiting>],
     ending: Ending,
     outs: [&mut Tensor; P],
 ) {
@@ -39,7 +42,7 @@ pub(super) fn linears<const P: usize>(
     let items: Vec<Vec<TileMut>> = (0..lists[0].len())
         .map(|_| lists.iter_mut().filter_map(Iterator::next).collect())
         .collect();
-    let work = |outs: Vec<TileMut>| run(path, engine, input, &layers, ending, outs);
+    let work = |outs: Vec<TileMut>| run(path, engine, input, &layers, branches, ending, outs);
     if rows * columns * first.in_features() < SMALL {
         items.into_iter().for_each(work);
     } else {
@@ -72,7 +75,16 @@ struct Rows<'a> {
     steps: &'a [f32],
 }
 
-fn run(path: Path, engine: Engine, input: Input, layers: &[&Linear], ending: Ending, outs: Vec<TileMut>) {
+#[allow(clippy::too_many_arguments)] // one call, all of it about the same block
+fn run(
+    path: Path,
+    engine: Engine,
+    input: Input,
+    layers: &[&Linear],
+    branches: &[Vec<Waiting>],
+    ending: Ending,
+    outs: Vec<TileMut>,
+) {
     let Some((layer, item)) = layers.first().zip(outs.first()) else {
         return;
     };
@@ -84,11 +96,15 @@ fn run(path: Path, engine: Engine, input: Input, layers: &[&Linear], ending: End
     let converted = if in_place.is_some() { 0 } else { rows.len() * words };
     let widest = outs.iter().map(|o| o.columns.len()).max().unwrap_or(0);
     let stride = COLUMNS.min(widest.next_multiple_of(PANEL));
-    let floats = converted + rows.len() * (1 + stride) + width;
+    // What branches need: their rows as words, what a step of each row is worth, and their part of the block.
+    let of_branches = branches.iter().flatten().map(|b| b.up.panels.depth_words() + 1).max();
+    let of_branches = of_branches.map_or(0, |words| rows.len() * (words + stride));
+    let floats = converted + rows.len() * (1 + stride) + width + of_branches;
     threads::with_scratch(floats, |scratch| {
         let (converted, rest) = scratch.split_at_mut(converted);
         let (steps, rest) = rest.split_at_mut(rows.len());
-        let (buffer, sums) = rest.split_at_mut(width);
+        let (buffer, rest) = rest.split_at_mut(width);
+        let (sums, of_branches) = rest.split_at_mut(rows.len() * stride);
         let left = match in_place {
             Some(x) => bytemuck::cast_slice(&x.as_slice()[rows.start * width..]),
             None => {
@@ -105,15 +121,54 @@ fn run(path: Path, engine: Engine, input: Input, layers: &[&Linear], ending: End
             stride: words,
             steps,
         };
-        for (layer, mut out) in layers.iter().zip(outs) {
+        for ((layer, branches), mut out) in layers.iter().zip(branches).zip(outs) {
             for first in out.columns.clone().step_by(COLUMNS) {
                 let columns = first..out.columns.end.min(first + COLUMNS);
+                let block = Block {
+                    path,
+                    columns: columns.clone(),
+                    stride,
+                };
+                let bias = &layer.bias[columns.clone()];
                 let sums = bytemuck::cast_slice_mut(sums);
+                let biases = if branches.is_empty() {
+                    Biases::Shared(bias)
+                } else {
+                    let (biases, scratch) = of_branches.split_at_mut(rows.len() * stride);
+                    biases
+                        .chunks_exact_mut(stride)
+                        .for_each(|row| row[..bias.len()].copy_from_slice(bias));
+                    for branch in branches {
+                        block.add(branch, rows.clone(), scratch, sums, biases);
+                    }
+                    Biases::EachRow(biases, stride)
+                };
                 multiply(engine, &left, rows.len(), &layer.panels, columns.clone(), stride, sums);
-                end(path, &left, layer, ending, columns, stride, sums, &mut out);
+                let from = columns.start - out.columns.start;
+                for (i, row) in out.rows.clone().enumerate() {
+                    let ending = ending.of_row(row, columns.start);
+                    let out = &mut out.row(row)[from..][..columns.len()];
+                    block.end(&layer.panels, sums, &left, i, biases.row(i, columns.len()), ending, out);
+                }
             }
         }
     });
+}
+
+/// What is added to the sums.
+enum Biases<'a> {
+    Shared(&'a [f32]),
+    /// With its stride.
+    EachRow(&'a [f32], usize),
+}
+
+impl Biases<'_> {
+    fn row(&self, row: usize, columns: usize) -> &[f32] {
+        match self {
+            Self::Shared(bias) => bias,
+            Self::EachRow(biases, stride) => &biases[row * stride..][..columns],
+        }
+    }
 }
 
 /// The sums of all rows with some columns.
@@ -148,34 +203,76 @@ fn multiply(
     }
 }
 
-/// Sums to results.
-#[allow(clippy::too_many_arguments)] // one call, all of it about the same block
-fn end(
+/// Some columns of a work item.
+struct Block {
     path: Path,
-    left: &Rows,
-    layer: &Linear,
-    ending: Ending,
     columns: std::ops::Range<usize>,
+    /// Words from row to row of its sums.
     stride: usize,
-    sums: &[u32],
-    out: &mut TileMut,
-) {
-    let (panels, bias) = (&layer.panels, &layer.bias[columns.clone()]);
-    let from = columns.start - out.columns.start;
-    for (i, row) in out.rows.clone().enumerate() {
-        let sums = &sums[i * stride..][..columns.len()];
-        let ending = ending.of_row(row, columns.start);
-        let out = &mut out.row(row)[from..][..columns.len()];
+}
+
+impl Block {
+    /// Adds what `branch` gives for `rows` to `biases`; `sums` is overwritten.
+    fn add(
+        &self,
+        branch: &Waiting,
+        rows: std::ops::Range<usize>,
+        scratch: &mut [f32],
+        sums: &mut [u32],
+        biases: &mut [f32],
+    ) {
+        let (panels, width) = (&branch.up.panels, branch.up.in_features());
+        let (engine, words) = (Engine::of(self.path, panels.kind()), panels.depth_words());
+        let (steps, scratch) = scratch.split_at_mut(rows.len());
+        let converted: &mut [u32] = bytemuck::cast_slice_mut(&mut scratch[..rows.len() * words]);
+        for (i, row) in rows.clone().enumerate() {
+            let row = &branch.x.as_slice()[row * width..][..width];
+            steps[i] = convert::to_words(self.path, panels.kind(), row, &mut converted[i * words..][..words]);
+        }
+        let left = Rows {
+            words: converted,
+            stride: words,
+            steps,
+        };
+        multiply(
+            engine,
+            &left,
+            rows.len(),
+            panels,
+            self.columns.clone(),
+            self.stride,
+            sums,
+        );
+        for (i, out) in biases.chunks_exact_mut(self.stride).enumerate() {
+            let bias = &branch.up.bias[self.columns.clone()];
+            let ending = RowEnding::Residual(Activation::None);
+            self.end(panels, sums, &left, i, bias, ending, &mut out[..bias.len()]);
+        }
+    }
+
+    /// The sums of a row to results.
+    #[allow(clippy::too_many_arguments)] // all of it about the same row
+    fn end(
+        &self,
+        panels: &Panels,
+        sums: &[u32],
+        left: &Rows,
+        row: usize,
+        bias: &[f32],
+        ending: RowEnding,
+        out: &mut [f32],
+    ) {
+        let sums = &sums[row * self.stride..][..out.len()];
         if panels.kind() == Kind::Int8 {
             let sums = IntegerSums {
                 sums: bytemuck::cast_slice(sums),
-                surplus: &panels.surplus()[columns.clone()],
-                steps: &panels.steps()[columns.clone()],
-                step: left.steps[i],
+                surplus: &panels.surplus()[self.columns.clone()],
+                steps: &panels.steps()[self.columns.clone()],
+                step: left.steps[row],
             };
-            finish_integers(path, sums, bias, ending, out);
+            finish_integers(self.path, sums, bias, ending, out);
         } else {
-            finish(path, bytemuck::cast_slice(sums), bias, ending, out);
+            finish(self.path, bytemuck::cast_slice(sums), bias, ending, out);
         }
     }
 }
