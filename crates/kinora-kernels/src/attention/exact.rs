@@ -8,6 +8,7 @@
 
 use kinora_tensor::Tensor;
 
+use super::bias::Scoring;
 use super::{Counts, Extents, KEYS, QUERIES, Visible, for_heads};
 use crate::math::exp;
 use crate::product::{Engine, Kind, PANEL, Segment, Sums, TILE_ROWS};
@@ -35,6 +36,7 @@ pub(super) fn attention(
     extents: Extents,
     [q, k, v]: [&Tensor; 3],
     visible: Visible,
+    scoring: Scoring,
     out: &mut Tensor,
 ) -> Result<()> {
     let (packed_keys, packed_values) = extents.packed();
@@ -44,7 +46,7 @@ pub(super) fn attention(
         pack_values(extents, v.as_slice(), index, values);
     };
     for_heads(extents, k, packed_keys + packed_values, out, pack, |packed, out| {
-        run(path, extents, q.as_slice(), packed, visible, out);
+        run(path, extents, q.as_slice(), packed, visible, scoring, out);
     })
 }
 
@@ -90,12 +92,11 @@ struct Running<'a> {
     sum: &'a mut [f32],
 }
 
-fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], visible: Visible, mut out: TileMut) {
+fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], visible: Visible, scoring: Scoring, mut out: TileMut) {
     let Extents { heads, width, .. } = extents;
     let (row_floats, padded) = (heads * width, extents.padded_width());
     let (rows, head) = (out.rows.clone(), out.columns.start);
     let engine = Engine::of(path, Kind::F32);
-    let scale = 1.0 / (width as f32).sqrt();
     threads::with_scratch(QUERIES * (padded + 2) + TILE_ROWS * KEYS, |scratch| {
         let (mixed, rest) = scratch.split_at_mut(QUERIES * padded);
         let (max, rest) = rest.split_at_mut(QUERIES);
@@ -116,6 +117,7 @@ fn run(path: Path, extents: Extents, q: &[f32], packed: &[f32], visible: Visible
                     max: &mut max[at..][..tile_rows],
                     sum: &mut sum[at..][..tile_rows],
                 };
+                let scale = scoring.prepare(path, row, head / width, first, &counts, scores);
                 renormalise(path, scores, block.len(), &counts, scale, &mut running);
                 mix(engine, tile_rows, extents, packed, block, scores, running.mixed);
             }

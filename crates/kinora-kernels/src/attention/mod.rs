@@ -1,11 +1,15 @@
 //! Scaled dot-product attention.
 
+mod bias;
 mod exact;
 mod quantised;
 #[cfg(test)]
 mod tests;
 
 use kinora_tensor::Tensor;
+
+pub use bias::ScoreBias;
+use bias::Scoring;
 
 use crate::product::{PANEL, TILE_ROWS};
 use crate::threads::TileMut;
@@ -54,34 +58,59 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask) -> Result<Te
 ///
 /// **Errors**: other shapes; no keys at all; a mask length of 0 or above S.
 pub fn attention_as(q: &Tensor, k: &Tensor, v: &Tensor, mask: KeyMask, mode: AttentionMode) -> Result<Tensor> {
-    const OP: &str = "attention";
-    let dims @ [batch, queries, heads, width] = q.dims_of(OP, "[B,L,N,D]")?;
-    let [_, keys, _, _] = k.dims_of(OP, "[B,S,N,D]")?;
-    if k.dims() != [batch, keys, heads, width] {
-        return Err(k.mismatch(OP, format!("[{batch},S,{heads},{width}]")).into());
-    }
-    check::same_shape(OP, k, v)?;
-    let extents = Extents {
+    let extents = Extents::of([q, k, v])?;
+    run([q, k, v], extents, mask, Scoring::plain(extents), mode)
+}
+
+/// softmax(q k^T * scale + bias) v for every head, in f32 throughout. The mask comes on top: keys that it hides weigh
+/// nothing, whatever their bias.
+///
+/// **Shapes**: `q` `[B,L,N,D]`, `k` and `v` `[B,S,N,D]`, bias as [`ScoreBias`] says -> `[B,L,N,D]`.
+///
+/// **Range**: `scale` finite and not negative (1 / sqrt(D) is that of [`attention`], T5 has 1); the bias finite.
+///
+/// **Errors**: as [`attention_as`]; a bias of another shape; values outside the range.
+pub fn attention_biased(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    mask: KeyMask,
+    bias: ScoreBias,
+    scale: f32,
+) -> Result<Tensor> {
+    let extents = Extents::of([q, k, v])?;
+    let scoring = Scoring::new(bias, scale, extents)?;
+    run([q, k, v], extents, mask, scoring, AttentionMode::Exact)
+}
+
+fn run(
+    [q, k, v]: [&Tensor; 3],
+    extents: Extents,
+    mask: KeyMask,
+    scoring: Scoring,
+    mode: AttentionMode,
+) -> Result<Tensor> {
+    let Extents {
         batch,
         queries,
         keys,
         heads,
         width,
-    };
+    } = extents;
     let visible = Visible::new(mask, extents)?;
-    let mut out = q.uninit_like(dims)?;
+    let mut out = q.uninit_like(q.dims())?;
     let name = match mode {
         AttentionMode::Exact => "attention exact",
         AttentionMode::Fast => "attention fast",
     };
     let _span = trace::span(name, 4.0 * (batch * queries * keys * heads * width) as f64);
     match Path::enter()? {
-        Path::Reference => run_reference([q, k, v], extents, visible, out.as_mut_slice()),
+        Path::Reference => run_reference([q, k, v], extents, visible, scoring, out.as_mut_slice()),
         path if out.elements() > 0 => match mode {
             AttentionMode::Fast if width <= quantised::MAX_WIDTH => {
                 quantised::attention(path, extents, [q, k, v], visible, &mut out)?;
             }
-            _ => exact::attention(path, extents, [q, k, v], visible, &mut out)?,
+            _ => exact::attention(path, extents, [q, k, v], visible, scoring, &mut out)?,
         },
         _ => {}
     }
@@ -104,6 +133,25 @@ struct Extents {
     keys: usize,
     heads: usize,
     width: usize,
+}
+
+impl Extents {
+    fn of([q, k, v]: [&Tensor; 3]) -> Result<Self> {
+        const OP: &str = "attention";
+        let [batch, queries, heads, width] = q.dims_of(OP, "[B,L,N,D]")?;
+        let [_, keys, _, _] = k.dims_of(OP, "[B,S,N,D]")?;
+        if k.dims() != [batch, keys, heads, width] {
+            return Err(k.mismatch(OP, format!("[{batch},S,{heads},{width}]")).into());
+        }
+        check::same_shape(OP, k, v)?;
+        Ok(Self {
+            batch,
+            queries,
+            keys,
+            heads,
+            width,
+        })
+    }
 }
 
 /// Packs the keys and values of every head, `floats` each, with `pack(batch entry * N + head, packed)`, and calls
@@ -212,7 +260,7 @@ impl<'a> Visible<'a> {
     }
 }
 
-fn run_reference([q, k, v]: [&Tensor; 3], extents: Extents, visible: Visible, out: &mut [f32]) {
+fn run_reference([q, k, v]: [&Tensor; 3], extents: Extents, visible: Visible, scoring: Scoring, out: &mut [f32]) {
     let Extents {
         queries,
         keys,
@@ -230,6 +278,8 @@ fn run_reference([q, k, v]: [&Tensor; 3], extents: Extents, visible: Visible, ou
             &v[b * batch_k..][..batch_k],
             [heads, width],
             visible.of(row),
+            scoring.scale,
+            |head, key| scoring.of(row, head, key..key + 1).map_or(0.0, |bias| bias[0]),
             out,
         );
     });
