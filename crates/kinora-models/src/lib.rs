@@ -3,6 +3,7 @@
 //! - [`wan`]: the video diffusion transformer (Wan 2.1, Wan 2.2, Toybox).
 //! - [`taehv`]: the tiny causal video autoencoder, streamed frame by frame in both directions.
 //! - [`minilm`]: the sentence encoder and its tokenizer.
+//! - [`umt5`]: the text encoder of Wan, streamed from its file, its tokenizer, and the cleaning of prompts.
 //! - [`judge`]: says what a clip of Toybox's world shows.
 //!
 //! Models never import models; what two of them share bit for bit would live in a folder `nn`. Activations are `f32`
@@ -24,6 +25,7 @@ mod error;
 pub mod judge;
 pub mod minilm;
 pub mod taehv;
+pub mod umt5;
 pub mod wan;
 
 pub use error::{Error, Result};

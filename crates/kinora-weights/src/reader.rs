@@ -71,6 +71,16 @@ impl Reader {
         Ok(self.checkpoint.require(&self.full(name))?.shape.to_vec())
     }
 
+    /// Checks that the tensor is there with exactly these extents, and counts it as taken, without reading it: for models
+    /// whose layers are read only when they are needed.
+    pub fn expect(&self, name: &str, dims: &[usize]) -> Result<()> {
+        let raw = self.take(name, dims, &WEIGHTS)?;
+        if raw.dtype == Some(DType::I8) {
+            self.take(&format!("{name}.scale"), &[raw.shape.first().copied().unwrap_or(1)], &FLOATS)?;
+        }
+        Ok(())
+    }
+
     /// A vector of `n` floats.
     pub fn vector(&self, name: &str, n: usize) -> Result<Vec<f32>> {
         let raw = self.take(name, &[n], &FLOATS)?;

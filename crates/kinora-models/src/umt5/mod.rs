@@ -1,0 +1,9 @@
+//! umT5: the text encoder of the Wan family, streamed from its file block by block; its tokenizer, and what is done to a
+//! prompt before it.
+
+mod config;
+pub mod memory;
+mod model;
+
+pub use config::Config;
+pub use model::Umt5;
