@@ -6,12 +6,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use kinora_tensor::DType;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
 
 use crate::header::{self, TensorInfo};
-use crate::{Error, Reader, Result, similar};
+use crate::{Encoding, Error, Reader, Result, similar};
 
 /// All tensors of a model part by name. Cheap to clone; clones share the bytes.
 #[derive(Clone)]
@@ -46,13 +45,15 @@ impl Bytes {
 /// One tensor as it lies in the file.
 #[derive(Debug, Clone, Copy)]
 pub struct RawTensor<'a> {
-    /// The type in the file's spelling: `F32`, `BF16`, `I64`.
+    /// The type in the file's spelling: `F32`, `BF16`, `I64`, `Q4_K`.
     pub dtype_name: &'a str,
-    /// The type, if it is one that weights can have.
-    pub dtype: Option<DType>,
+    /// The encoding, if it is one that weights can have.
+    pub encoding: Option<Encoding>,
     /// Extents, outermost first.
     pub shape: &'a [usize],
-    /// Row-major elements, little-endian.
+    /// Length in the file.
+    pub size_bytes: usize,
+    /// Row-major elements, little-endian; empty if only the header was opened.
     pub bytes: &'a [u8],
 }
 
@@ -131,22 +132,49 @@ impl Checkpoint {
         let (file, info) = self.inner.tensors.get(name)?;
         Some(RawTensor {
             dtype_name: &info.dtype_name,
-            dtype: info.dtype(),
+            encoding: info.encoding(),
             shape: &info.shape,
+            size_bytes: info.range.len(),
             // Both were checked when the header was read.
             bytes: self.inner.files.get(*file)?.as_slice().get(info.range.clone())?,
         })
+    }
+
+    /// True if there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.inner.tensors.contains_key(name)
+    }
+
+    /// As [`Checkpoint::require`], for the type and the shape alone.
+    pub(crate) fn describe(&self, name: &str) -> Result<RawTensor<'_>> {
+        self.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// What messages call a tensor.
+    pub(crate) fn label(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        Error::MissingTensor {
+            file: self.name().into(),
+            tensor: self.label(name),
+            similar: similar::closest(name, self.names()),
+        }
+    }
+
+    pub(crate) fn not_finite(&self, name: &str) -> Error {
+        Error::NotFinite {
+            file: self.name().into(),
+            tensor: self.label(name),
+        }
     }
 
     /// One tensor as it lies in the file.
     ///
     /// **Errors**: [`Error::MissingTensor`] with the closest name that exists.
     pub fn require(&self, name: &str) -> Result<RawTensor<'_>> {
-        self.get(name).ok_or_else(|| Error::MissingTensor {
-            file: self.name().into(),
-            tensor: name.into(),
-            similar: similar::closest(name, self.names()),
-        })
+        self.describe(name)
     }
 
     /// Gives the pages of a mapped tensor back to the system, once its elements are somewhere else: a model is not held

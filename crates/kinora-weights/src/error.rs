@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kinora_tensor::DType;
+use crate::Encoding;
 
 /// What can go wrong between a file and a layer.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,36 @@ pub enum Error {
         expected: String,
         /// The type in the file, in the file's spelling.
         got: String,
+    },
+    /// A weight is stored in a way that is not read here.
+    #[error("tensor `{tensor}` of {file} is {format}, which kinora does not read\nhint: {hint}")]
+    UnsupportedFormat {
+        /// The checkpoint.
+        file: String,
+        /// The tensor's full name.
+        tensor: String,
+        /// The format as its makers call it.
+        format: String,
+        /// What to get instead.
+        hint: &'static str,
+    },
+    /// A weight holds infinity or what is not a number.
+    #[error(
+        "tensor `{tensor}` of {file} holds values that are infinite or no numbers\nhint: the file is damaged, or its numbers left the range of their type when it was made; get another copy"
+    )]
+    NotFinite {
+        /// The checkpoint.
+        file: String,
+        /// The tensor's full name.
+        tensor: String,
+    },
+    /// Data was asked for of a file of which only the header was opened.
+    #[error("tensor `{tensor}` of {file} cannot be read: only the header of the file was opened")]
+    HeaderOnly {
+        /// The checkpoint.
+        file: String,
+        /// The tensor's full name.
+        tensor: String,
     },
     /// A tensor has another shape than the model's configuration says.
     #[error("tensor `{tensor}` of {file} has shape {got:?}, expected {expected}")]
@@ -186,7 +216,7 @@ fn suggestion(similar: &Option<String>) -> String {
 }
 
 /// The words for a list of types in messages.
-pub(crate) fn one_of(dtypes: &[DType]) -> String {
+pub(crate) fn one_of(dtypes: &[Encoding]) -> String {
     dtypes.iter().map(|d| d.name()).collect::<Vec<_>>().join(" or ")
 }
 

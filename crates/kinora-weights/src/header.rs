@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use kinora_tensor::{DType, Shape};
+use kinora_tensor::Shape;
 
-use crate::{Error, Result};
+use crate::{Encoding, Error, Result};
 
 /// The reference implementation's limit; a checkpoint with a million tensors stays below it.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -25,15 +25,9 @@ pub(crate) struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// The type, if it is one that weights can have.
-    pub fn dtype(&self) -> Option<DType> {
-        match self.dtype_name.as_str() {
-            "F32" => Some(DType::F32),
-            "F16" => Some(DType::F16),
-            "BF16" => Some(DType::Bf16),
-            "I8" => Some(DType::I8),
-            _ => None,
-        }
+    /// The encoding, if it is one that weights can have.
+    pub fn encoding(&self) -> Option<Encoding> {
+        Encoding::of_file(&self.dtype_name)
     }
 }
 

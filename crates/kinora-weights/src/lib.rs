@@ -18,18 +18,21 @@
 //! ```
 
 mod checkpoint;
-mod convert;
 mod embedded;
+mod encoding;
 mod error;
 mod folder;
+mod gguf;
 mod header;
 mod manifest;
 mod reader;
 pub mod registry;
 mod similar;
+mod stored;
 mod verify;
 
 pub use checkpoint::{Checkpoint, RawTensor};
+pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use folder::ModelFolder;
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};

@@ -1,24 +1,22 @@
 //! Taking tensors by name, with the shape that the model expects, and noticing what nobody took.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kinora_kernels::{Conv2d, Linear, Precision};
-use kinora_tensor::{DType, Tensor};
+use kinora_kernels::{Conv2d, Conv3d, Linear, Precision};
+use kinora_tensor::Tensor;
 
-use crate::checkpoint::RawTensor;
-use crate::convert::{scale_rows, to_f32};
-use crate::error::one_of;
+use crate::stored::{Stored, is_marker};
 use crate::{Checkpoint, Error, Result};
-
-const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::Bf16];
-const WEIGHTS: [DType; 4] = [DType::F32, DType::F16, DType::Bf16, DType::I8];
 
 /// A scoped view of a [`Checkpoint`]. Names are relative to the scope; views of the same reader share the record of
 /// what was taken, from any number of threads.
 ///
-/// An int8 tensor `x` is accompanied by `x.scale`, f32 `[rows]`: row `r` stands for `x[r] * scale[r]`. It is converted
-/// wherever a float is asked for, and stays as it is in [`Reader::linear`] and [`Table`].
+/// A weight may be stored in any [`crate::Encoding`], and is read as floats row by row. An int8 tensor `x` is accompanied by `x.scale`, f32
+/// `[rows]`: row `r` stands for `x[r] * scale[r]`; the weight of a layer may have `<layer>.weight_scale` or `<layer>.scale_weight` instead,
+/// and 8-bit floats may. In [`Reader::linear`] bytes stay as they are in [`Precision::Int8`], and a [`Table`] converts the rows that are
+/// asked for. Numbers that are not finite are refused, naming the tensor.
 ///
 /// A reader packs layers in its [`Precision`], f32 unless [`Reader::with_precision`] says otherwise; scopes inherit it.
 #[derive(Debug, Clone)]
@@ -68,7 +66,14 @@ impl Reader {
 
     /// The extents of a tensor, for models that derive a hyper-parameter from their weights.
     pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
-        Ok(self.checkpoint.require(&self.full(name))?.shape.to_vec())
+        Ok(self.checkpoint.describe(&self.full(name))?.shape.to_vec())
+    }
+
+    /// True if the tensor holds less than 16 bits an element: it was rounded to save memory, and a layer of it may as well stay so.
+    pub fn is_quantised(&self, name: &str) -> bool {
+        let raw = self.checkpoint.get(&self.full(name));
+        raw.and_then(|raw| raw.encoding)
+            .is_some_and(|encoding| encoding.is_quantised())
     }
 
     /// Checks that the tensor is there with exactly these extents, and counts it as taken, without reading it: for models
@@ -83,14 +88,12 @@ impl Reader {
 
     /// A vector of `n` floats.
     pub fn vector(&self, name: &str, n: usize) -> Result<Vec<f32>> {
-        let raw = self.take(name, &[n], &FLOATS)?;
-        self.floats(name, raw)
+        self.floats(name, &[n])
     }
 
     /// A tensor of exactly these extents, as floats.
     pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
-        let raw = self.take(name, dims, &WEIGHTS)?;
-        Ok(Tensor::from_slice(&self.floats(name, raw)?, dims)?)
+        Ok(Tensor::from_slice(&self.floats(name, dims)?, dims)?)
     }
 
     /// The linear layer `name`: `name.weight`, and `name.bias` if there is one.
@@ -109,31 +112,30 @@ impl Reader {
 
     fn pack_linear(&self, name: &str, bias: bool, out: usize, inner: usize) -> Result<Linear> {
         let weight = format!("{name}.weight");
-        let raw = self.require(&weight, &WEIGHTS)?;
-        if raw.shape.first() != Some(&out) || raw.shape.iter().product::<usize>() != out * inner {
-            return Err(self.wrong_shape(&weight, format!("[{out}, {inner}]"), raw.shape));
+        let shape = self.shape(&weight)?;
+        if shape.first() != Some(&out) || shape.iter().product::<usize>() != out * inner {
+            return Err(self.wrong_shape(&weight, format!("[{out}, {inner}]"), &shape));
         }
-        self.mark(&weight);
+        let stored = self.stored(&weight)?;
+        let bytes = self.checkpoint.require(&self.full(&weight))?.bytes;
         let bias = self.bias(name, bias, out)?;
         let bias = bias.as_deref();
-        let layer = if raw.dtype == Some(DType::I8) {
-            let scales = self.vector(&format!("{weight}.scale"), out)?;
-            Linear::pack_int8_as(
-                bytemuck::cast_slice(raw.bytes),
-                &scales,
-                bias,
-                out,
-                inner,
-                self.precision,
-            )
-        } else {
-            let dtype = raw.dtype.unwrap_or(DType::F32); // `require` let only known types pass
-            let row_bytes = inner * dtype.size_bytes();
-            Linear::pack_rows(bias, out, inner, self.precision, |n, row| {
-                to_f32(dtype, &raw.bytes[n * row_bytes..][..row_bytes], row);
-            })
+        let damaged = AtomicBool::new(false);
+        let layer = match stored.row_scales() {
+            Some(scales) => {
+                Linear::pack_int8_as(bytemuck::cast_slice(bytes), &scales, bias, out, inner, self.precision)
+            }
+            None => Linear::pack_rows(bias, out, inner, self.precision, |n, row| {
+                stored.row(bytes, n, row);
+                if !all_finite(row) {
+                    damaged.store(true, Ordering::Relaxed);
+                }
+            }),
         };
         self.checkpoint.release(&self.full(&weight));
+        if damaged.into_inner() {
+            return Err(self.checkpoint.not_finite(&self.full(&weight)));
+        }
         layer.map_err(|source| self.refused(name, source))
     }
 
@@ -148,32 +150,42 @@ impl Reader {
         stride: usize,
         bias: bool,
     ) -> Result<Conv2d> {
-        let weight = format!("{name}.weight");
-        let raw = self.take(&weight, &[out_channels, in_channels, kernel, kernel], &WEIGHTS)?;
-        let values = self.floats(&weight, raw)?;
-        let bias = bias
-            .then(|| self.vector(&format!("{name}.bias"), out_channels))
-            .transpose()?;
+        let values = self.floats(&format!("{name}.weight"), &[out_channels, in_channels, kernel, kernel])?;
+        let bias = self.bias(name, bias, out_channels)?;
         let channels = [out_channels, in_channels];
         Conv2d::pack_as(&values, bias.as_deref(), channels, kernel, stride, self.precision)
             .map_err(|source| self.refused(name, source))
     }
 
-    /// The embedding table `name`, which stays in the file's type; see [`Table`].
+    /// The convolution `name` over space and time: `name.weight` `[out, in, kt, k, k]` for `kernel` `[kt, k]`, and
+    /// `name.bias` if `bias`; `stride` is that of time, then of both sides. Packed in the reader's precision.
+    pub fn conv3d(
+        &self,
+        name: &str,
+        out_channels: usize,
+        in_channels: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        bias: bool,
+    ) -> Result<Conv3d> {
+        let [time, side] = kernel;
+        let dims = [out_channels, in_channels, time, side, side];
+        let values = self.floats(&format!("{name}.weight"), &dims)?;
+        let bias = self.bias(name, bias, out_channels)?;
+        let channels = [out_channels, in_channels];
+        Conv3d::pack_as(&values, bias.as_deref(), channels, kernel, stride, self.precision)
+            .map_err(|source| self.refused(name, source))
+    }
+
+    /// The embedding table `name`, which stays as it is in the file; see [`Table`].
     ///
     /// **Shapes**: `[rows, width]`.
     pub fn table(&self, name: &str, rows: usize, width: usize) -> Result<Table> {
-        let raw = self.take(name, &[rows, width], &WEIGHTS)?;
-        let dtype = raw.dtype.unwrap_or(DType::F32); // `take` let only known types pass
-        let scales = match dtype {
-            DType::I8 => Some(self.vector(&format!("{name}.scale"), rows)?),
-            _ => None,
-        };
+        self.check_shape(name, &[rows, width])?;
         Ok(Table {
             checkpoint: self.checkpoint.clone(),
             name: self.full(name),
-            dtype,
-            scales,
+            stored: self.stored(name)?,
             rows,
             width,
         })
@@ -204,7 +216,7 @@ impl Reader {
             .checkpoint
             .names()
             .filter(|name| name.strip_prefix(&self.scope).is_some_and(|short| !is_ignored(short)))
-            .filter(|name| !used.contains(*name))
+            .filter(|name| !used.contains(*name) && !is_marker(name))
             .collect();
         if left.is_empty() {
             return Ok(());
@@ -212,7 +224,7 @@ impl Reader {
         Err(Error::UnusedTensors {
             file: self.checkpoint.name().into(),
             count: left.len(),
-            names: left.iter().take(4).map(|&n| n.to_owned()).collect(),
+            names: left.iter().take(4).map(|n| self.checkpoint.label(n)).collect(),
         })
     }
 
@@ -224,46 +236,43 @@ impl Reader {
         format!("{}{name}", self.scope)
     }
 
-    fn require(&self, name: &str, dtypes: &[DType]) -> Result<RawTensor<'_>> {
+    /// How a weight is stored; it and what lies beside it are recorded as used.
+    fn stored(&self, name: &str) -> Result<Stored> {
+        let full = self.full(name);
+        let mut used = vec![full.clone()];
+        let stored = Stored::find(&self.checkpoint, &full, &mut |name| used.push(name.to_owned()))?;
+        self.lock().extend(used);
+        Ok(stored)
+    }
+
+    fn check_shape(&self, name: &str, dims: &[usize]) -> Result<()> {
+        let shape = self.shape(name)?;
+        match shape == dims {
+            true => Ok(()),
+            false => Err(self.wrong_shape(name, format!("{dims:?}"), &shape)),
+        }
+    }
+
+    /// All elements of a tensor of exactly these extents.
+    fn floats(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        self.check_shape(name, dims)?;
+        let stored = self.stored(name)?;
         let raw = self.checkpoint.require(&self.full(name))?;
-        if raw.dtype.is_some_and(|d| dtypes.contains(&d)) {
-            return Ok(raw);
-        }
-        Err(Error::WrongDtype {
-            file: self.checkpoint.name().into(),
-            tensor: self.full(name),
-            expected: one_of(dtypes),
-            got: raw.dtype_name.into(),
-        })
-    }
-
-    /// A tensor of exactly these extents, recorded as used.
-    fn take(&self, name: &str, dims: &[usize], dtypes: &[DType]) -> Result<RawTensor<'_>> {
-        let raw = self.require(name, dtypes)?;
-        if raw.shape != dims {
-            return Err(self.wrong_shape(name, format!("{dims:?}"), raw.shape));
-        }
-        self.mark(name);
-        Ok(raw)
-    }
-
-    /// All elements as floats, with the row scales of an int8 tensor applied.
-    fn floats(&self, name: &str, raw: RawTensor<'_>) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; raw.shape.iter().product()];
-        let dtype = raw.dtype.unwrap_or(DType::F32); // `require` let only known types pass
-        to_f32(dtype, raw.bytes, &mut values);
-        if dtype == DType::I8 {
-            let rows = raw.shape.first().copied().unwrap_or(1);
-            scale_rows(&mut values, &self.vector(&format!("{name}.scale"), rows)?);
+        let mut values = vec![0.0; stored.rows * stored.width];
+        for (n, row) in values.chunks_exact_mut(stored.width.max(1)).enumerate() {
+            stored.row(raw.bytes, n, row);
         }
         self.checkpoint.release(&self.full(name));
-        Ok(values)
+        match all_finite(&values) {
+            true => Ok(values),
+            false => Err(self.checkpoint.not_finite(&self.full(name))),
+        }
     }
 
     fn wrong_shape(&self, name: &str, expected: String, got: &[usize]) -> Error {
         Error::WrongShape {
             file: self.checkpoint.name().into(),
-            tensor: self.full(name),
+            tensor: self.checkpoint.label(&self.full(name)),
             expected,
             got: got.to_vec(),
         }
@@ -277,10 +286,6 @@ impl Reader {
         }
     }
 
-    fn mark(&self, name: &str) {
-        self.lock().insert(self.full(name));
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set of names is consistent at every step, so a panic elsewhere does not spoil it.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
@@ -292,8 +297,7 @@ impl Reader {
 pub struct Table {
     checkpoint: Checkpoint,
     name: String,
-    dtype: DType,
-    scales: Option<Vec<f32>>,
+    stored: Stored,
     rows: usize,
     width: usize,
 }
@@ -321,18 +325,23 @@ impl Table {
     /// As [`Table::gather`], into a buffer of the caller. **Shapes**: `out [ids.len() * width]`.
     pub fn gather_into(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
         let raw = self.checkpoint.require(&self.name)?;
-        let row_bytes = self.width * self.dtype.size_bytes();
         for (&id, row) in ids.iter().zip(out.chunks_exact_mut(self.width.max(1))) {
             let index = id as usize;
             if index >= self.rows {
                 let (tensor, rows) = (self.name.clone(), self.rows);
                 return Err(Error::RowOutOfRange { tensor, row: id, rows });
             }
-            to_f32(self.dtype, &raw.bytes[index * row_bytes..][..row_bytes], row);
-            if let Some(scales) = &self.scales {
-                scale_rows(row, &scales[index..=index]);
+            self.stored.row(raw.bytes, index, row);
+            if !all_finite(row) {
+                return Err(self.checkpoint.not_finite(&self.name));
             }
         }
         Ok(())
     }
+}
+
+/// Branch-free, so that it costs less than the conversion before it.
+fn all_finite(values: &[f32]) -> bool {
+    let infinity = f32::INFINITY.to_bits();
+    values.iter().fold(0, |most, v| most.max(v.to_bits() & !(1 << 31))) < infinity
 }

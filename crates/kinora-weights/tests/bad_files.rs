@@ -77,7 +77,10 @@ fn any_changed_header_byte_is_an_error_or_another_valid_header_but_never_a_panic
                     for name in checkpoint.names() {
                         let raw = checkpoint.require(name).unwrap();
                         let elements: usize = raw.shape.iter().product();
-                        assert!(raw.dtype.is_none_or(|d| elements * d.size_bytes() == raw.bytes.len()));
+                        assert!(
+                            raw.encoding
+                                .is_none_or(|e| e.size_bytes(elements) == Some(raw.bytes.len()))
+                        );
                     }
                 }
             }

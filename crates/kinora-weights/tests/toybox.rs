@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use kinora_tensor::DType;
-use kinora_weights::ModelFolder;
+use kinora_weights::{Encoding, ModelFolder};
 
 #[test]
 fn all_parts_are_there_and_are_those_of_the_manifest() {
@@ -27,24 +26,24 @@ fn all_parts_are_there_and_are_those_of_the_manifest() {
 #[test]
 fn matrices_are_int8_with_scales_and_the_rest_is_f32_or_f16() {
     let folder = ModelFolder::embedded_toybox().unwrap();
-    for (part, dtype, smallest) in [
-        ("transformer", DType::I8, 120),
-        ("text_encoder", DType::I8, 35),
-        ("vae", DType::F16, 100),
+    for (part, encoding, smallest) in [
+        ("transformer", Encoding::I8, 120),
+        ("text_encoder", Encoding::I8, 35),
+        ("vae", Encoding::F16, 100),
     ] {
         let checkpoint = folder.checkpoint(part).unwrap();
         let of_type = checkpoint
             .names()
-            .filter(|n| checkpoint.get(n).unwrap().dtype == Some(dtype));
+            .filter(|n| checkpoint.get(n).unwrap().encoding == Some(encoding));
         let mut count = 0;
         for name in of_type {
             count += 1;
-            if dtype == DType::I8 {
+            if encoding == Encoding::I8 {
                 let (weight, scale) = (checkpoint.get(name).unwrap(), checkpoint.get(&format!("{name}.scale")));
                 assert_eq!(scale.unwrap().shape, &weight.shape[..1], "{name}");
             }
         }
-        assert!(count >= smallest, "{part}: {count} tensors of {dtype}");
+        assert!(count >= smallest, "{part}: {count} tensors of {encoding}");
     }
 }
 

@@ -1,30 +1,32 @@
-//! Elements of a file to `f32`: half, bfloat16 and scaled bytes.
+//! Elements that stand for themselves: single, half, bfloat16, signed bytes. `bytes` holds as many as `out`.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use kinora_tensor::DType;
 
-/// Converts the little-endian elements of `bytes` into `out`; for int8 these are the unscaled integers.
-///
-/// **Shapes**: `bytes.len() == out.len() * dtype.size_bytes()`; the caller has checked it.
-pub(crate) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) {
-    debug_assert_eq!(bytes.len(), out.len() * dtype.size_bytes());
-    match dtype {
-        DType::F32 => match native::<f32>(bytes) {
-            Some(values) => out.copy_from_slice(values),
-            None => each(bytes, out, f32::from_le_bytes),
-        },
-        DType::F16 => match native::<f16>(bytes) {
-            Some(values) => values.convert_to_f32_slice(out),
-            None => each(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
-        },
-        DType::Bf16 => match native::<bf16>(bytes) {
-            Some(values) => values.convert_to_f32_slice(out),
-            None => each(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        },
-        // I8, the only type left.
-        _ => each(bytes, out, |[b]: [u8; 1]| f32::from(b as i8)),
+pub(super) fn f32s(bytes: &[u8], out: &mut [f32]) {
+    match native::<f32>(bytes) {
+        Some(values) => out.copy_from_slice(values),
+        None => each(bytes, out, f32::from_le_bytes),
     }
+}
+
+pub(super) fn f16s(bytes: &[u8], out: &mut [f32]) {
+    match native::<f16>(bytes) {
+        Some(values) => values.convert_to_f32_slice(out),
+        None => each(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
+    }
+}
+
+pub(super) fn bf16s(bytes: &[u8], out: &mut [f32]) {
+    match native::<bf16>(bytes) {
+        Some(values) => values.convert_to_f32_slice(out),
+        None => each(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+    }
+}
+
+/// The unscaled integers.
+pub(super) fn i8s(bytes: &[u8], out: &mut [f32]) {
+    each(bytes, out, |[b]: [u8; 1]| f32::from(b as i8));
 }
 
 /// The bytes as elements where they lie, if this machine is little-endian and they are aligned.
@@ -36,18 +38,10 @@ fn native<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Option<&[T]> {
     }
 }
 
-fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
+pub(super) fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
     let (words, _) = bytes.as_chunks::<N>();
     for (to, &word) in out.iter_mut().zip(words) {
         *to = convert(word);
-    }
-}
-
-/// Multiplies each row of `values` by its scale. **Shapes**: `values [rows, *]`, `scales [rows]`.
-pub(crate) fn scale_rows(values: &mut [f32], scales: &[f32]) {
-    let columns = (values.len() / scales.len().max(1)).max(1);
-    for (row, &scale) in values.chunks_exact_mut(columns).zip(scales) {
-        row.iter_mut().for_each(|v| *v *= scale);
     }
 }
 
@@ -80,9 +74,9 @@ mod tests {
         let aligned = bytes[1..].to_vec();
         for data in [&bytes[1..], &aligned[..]] {
             let mut out = vec![0.0; 65536];
-            to_f32(DType::F16, data, &mut out);
+            f16s(data, &mut out);
             assert!((0..=u16::MAX).all(|i| same(out[usize::from(i)], plain_half(i))));
-            to_f32(DType::Bf16, data, &mut out);
+            bf16s(data, &mut out);
             assert!((0..=u16::MAX).all(|i| same(out[usize::from(i)], f32::from_bits(u32::from(i) << 16))));
         }
     }
@@ -96,17 +90,9 @@ mod tests {
                 .flat_map(f32::to_le_bytes),
         );
         let mut out = [0.0; 3];
-        to_f32(DType::F32, &bytes[1..], &mut out);
+        f32s(&bytes[1..], &mut out);
         assert_eq!(out.map(f32::to_bits), [1.5, -0.0, f32::MIN_POSITIVE].map(f32::to_bits));
-        to_f32(DType::I8, &[127, 128, 255], &mut out);
+        i8s(&[127, 128, 255], &mut out);
         assert_eq!(out, [127.0, -128.0, -1.0]);
-    }
-
-    #[test]
-    fn each_row_has_its_own_scale() {
-        let mut values = [1.0, 2.0, 3.0, 4.0];
-        scale_rows(&mut values, &[0.5, -1.0]);
-        assert_eq!(values, [0.5, 1.0, -3.0, -4.0]);
-        scale_rows(&mut [], &[]);
     }
 }

@@ -1,0 +1,3 @@
+//! GGUF files: header, metadata, and the blocks that numbers lie in.
+
+pub(crate) mod blocks;
