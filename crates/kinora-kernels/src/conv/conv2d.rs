@@ -6,7 +6,19 @@ use super::{Extents, Frames, Weights, run};
 use crate::ending::Ending;
 use crate::{Activation, Precision, Result};
 
-/// The weights of a square convolution with zero padding `kernel / 2`, packed once.
+/// Where the `kernel / 2` rows and columns of zeros of a convolution stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Padding {
+    /// On all four sides.
+    #[default]
+    Same,
+    /// Right and below only, so that a stride of two starts at the first pixel.
+    RightBottom,
+}
+
+/// The weights of a square convolution, packed once; it is padded with `kernel / 2` zeros on all sides unless
+/// [`Conv2d::with_padding`] says otherwise.
 pub struct Conv2d(Weights);
 
 impl Conv2d {
@@ -42,6 +54,16 @@ impl Conv2d {
         Self::pack_as(weight, bias, channels, kernel, stride, Precision::F32)
     }
 
+    /// The same weights with another padding.
+    pub const fn with_padding(mut self, padding: Padding) -> Self {
+        let edge = self.0.kernel[1] / 2;
+        self.0.padding = match padding {
+            Padding::Same => [edge, edge],
+            Padding::RightBottom => [0, edge],
+        };
+        self
+    }
+
     /// O.
     pub const fn out_channels(&self) -> usize {
         self.0.out_channels
@@ -60,7 +82,8 @@ impl Conv2d {
 
 /// act(conv(x)).
 ///
-/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(H / stride).
+/// **Shapes**: `x` `[N,H,W,C]` -> `[N,H',W',O]`, H' = ceil(H / stride), or floor with [`Padding::RightBottom`] and a kernel
+/// of 3 at stride 2.
 ///
 /// **Errors**: another rank or number of channels.
 pub fn conv2d(x: &Tensor, w: &Conv2d, act: Activation) -> Result<Tensor> {

@@ -57,7 +57,8 @@ impl Item<'_> {
         let (frame, first_row) = (out.rows.start / out_height, out.rows.start % out_height);
         // Words of a pixel, of a padded input row, of the rows of one frame.
         let pixel = self.weights.pixel_words();
-        let padded = (self.extents.width + 2 * (kernel[1] / 2)) * pixel;
+        let [before, after] = self.weights.padding;
+        let padded = (before + self.extents.width + after) * pixel;
         let in_rows = (out.rows.len() - 1) * stride[1] + kernel[1];
         let channels = self.weights.in_channels;
         let input = kernel[0] * in_rows * padded;
@@ -67,7 +68,7 @@ impl Item<'_> {
             let input: &mut [u32] = bytemuck::cast_slice_mut(input);
             for (i, row) in input.chunks_exact_mut(padded.max(1)).enumerate() {
                 // Above the frame wraps to a huge row, which is outside as well.
-                let y = (first_row * stride[1] + i % in_rows).wrapping_sub(kernel[1] / 2);
+                let y = (first_row * stride[1] + i % in_rows).wrapping_sub(before);
                 self.copy_row(frame * stride[0] + i / in_rows, y, row, buffer);
             }
             self.multiply(input, [in_rows * padded, padded], sums, &mut out);
@@ -128,11 +129,11 @@ impl Item<'_> {
             _ => return out.fill(0),
         };
         let (kind, pixel) = (self.weights.panels.kind(), self.weights.pixel_words());
-        let side = self.weights.kernel[1] / 2 * pixel;
-        let end = out.len() - side;
-        out[..side].fill(0);
+        let [left, right] = self.weights.padding.map(|pixels| pixels * pixel);
+        let end = out.len() - right;
+        out[..left].fill(0);
         out[end..].fill(0);
-        let (out, enlarge) = (&mut out[side..end], self.frames.enlarge);
+        let (out, enlarge) = (&mut out[left..end], self.frames.enlarge);
         let (y, width) = (y / enlarge, self.extents.width / enlarge);
         let channels = self.weights.in_channels;
         let row = |(values, channels)| -> &[f32] {

@@ -8,7 +8,7 @@ mod tests;
 
 use kinora_tensor::Tensor;
 
-pub use conv2d::{Conv2d, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
+pub use conv2d::{Conv2d, Padding, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
 pub use conv3d::{Conv3d, conv3d_causal};
 
 use crate::ending::Ending;
@@ -24,6 +24,8 @@ struct Weights {
     kernel: [usize; 2],
     /// Along time, and along both sides.
     stride: [usize; 2],
+    /// Zeros before the first and after the last row and column.
+    padding: [usize; 2],
     panels: Panels,
     /// Zeros where there is none.
     bias: Vec<f32>,
@@ -66,9 +68,23 @@ impl Weights {
             in_channels,
             kernel,
             stride,
+            padding: [kernel[1] / 2; 2],
             panels,
             bias: bias.map_or_else(|| vec![0.0; out_channels], <[f32]>::to_vec),
         })
+    }
+
+    /// The extents of a call on frames of this (enlarged) size.
+    const fn shape(&self, height: usize, width: usize) -> ConvShape {
+        ConvShape {
+            height,
+            width,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            kernel: self.kernel[1],
+            stride: self.stride[1],
+            padding: self.padding,
+        }
     }
 
     /// Words that a pixel's channels fill.
@@ -164,15 +180,7 @@ struct Extents {
 
 impl Extents {
     fn new(frames: usize, height: usize, width: usize, weights: &Weights) -> Self {
-        let shape = ConvShape {
-            height,
-            width,
-            in_channels: weights.in_channels,
-            out_channels: weights.out_channels,
-            kernel: weights.kernel[1],
-            stride: weights.stride[1],
-        };
-        let (out_height, out_width) = shape.out_size();
+        let (out_height, out_width) = weights.shape(height, width).out_size();
         Self {
             height,
             width,
@@ -219,14 +227,7 @@ fn run_reference(frames: Frames, weights: &Weights, extents: Extents, ending: En
             })
             .collect();
         let mut sums = vec![0.0; out.len()];
-        let shape = ConvShape {
-            height: extents.height,
-            width: extents.width,
-            in_channels: weights.in_channels,
-            out_channels: weights.out_channels,
-            kernel: weights.kernel[1],
-            stride: weights.stride[1],
-        };
+        let shape = weights.shape(extents.height, extents.width);
         reference::conv(&taps, &plain, &weights.bias, shape, &mut sums);
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = match ending {

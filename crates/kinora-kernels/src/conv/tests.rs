@@ -35,6 +35,38 @@ fn taps_are_rows_then_columns_and_stride_two_takes_every_other_output() {
 }
 
 #[test]
+fn padding_right_and_below_starts_at_the_first_pixel() {
+    let w = Conv2d::pack(&[1.0; 9], None, 1, 1, 3, 2)
+        .unwrap()
+        .with_padding(Padding::RightBottom);
+    let x: Vec<f32> = (1..=16).map(|v| v as f32).collect();
+    // Windows at (0,0), (0,2), (2,0), (2,2), of which the fourth row and column of zeros are outside.
+    let y = conv2d(&image(&x, [1, 4, 4, 1]), &w, Activation::None).unwrap();
+    assert_eq!(y.dims(), &[1, 2, 2, 1]);
+    assert_eq!(y.as_slice(), &[54.0, 45.0, 72.0, 54.0]);
+    let y = conv2d(&nine(), &w, Activation::None).unwrap();
+    assert_eq!((y.dims(), y.as_slice()), (&[1, 1, 1, 1][..], &[45.0][..]));
+    let one = conv2d(&image(&[1.0], [1, 1, 1, 1]), &w, Activation::None).unwrap();
+    assert_eq!(one.elements(), 0);
+}
+
+#[test]
+fn every_path_pads_right_and_below_like_the_reference() {
+    for (height, width, inner, outer, stride) in
+        [(6, 14, 4, 33, 2), (7, 9, 5, 12, 2), (8, 26, 16, 40, 2), (5, 6, 3, 8, 1)]
+    {
+        let (weight, x) = (values(91, outer * inner * 9), tensor(92, [2, height, width, inner]));
+        for precision in [Precision::F32, Precision::Bf16] {
+            let case = format!("right and below, {height}x{width}x{inner} to {outer}, {precision:?}");
+            assert_paths_agree(&case, || {
+                let w = Conv2d::pack_as(&weight, None, [outer, inner], 3, stride, precision)?;
+                conv2d(&x, &w.with_padding(Padding::RightBottom), Activation::None)
+            });
+        }
+    }
+}
+
+#[test]
 fn one_by_one_mixes_channels_and_concat_reads_a_then_b() {
     // Output 0: 1*c0 + 10*c1 + 100*c2; output 1: -c2.
     let w = Conv2d::pack(&[1.0, 10.0, 100.0, 0.0, 0.0, -1.0], None, 2, 3, 1, 1).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::product::convert::{bf16_bits, bf16_value};
 
-/// The extents of a convolution with zero padding `kernel / 2`.
+/// The extents of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
     /// Height of the input.
@@ -17,6 +17,8 @@ pub struct ConvShape {
     pub kernel: usize,
     /// Step between outputs on both axes.
     pub stride: usize,
+    /// Zeros before the first and after the last row and column.
+    pub padding: [usize; 2],
 }
 
 impl ConvShape {
@@ -26,7 +28,7 @@ impl ConvShape {
     }
 
     const fn out_extent(&self, extent: usize) -> usize {
-        let padded = extent + 2 * (self.kernel / 2);
+        let padded = extent + self.padding[0] + self.padding[1];
         if extent == 0 || padded < self.kernel {
             return 0;
         }
@@ -45,6 +47,7 @@ pub fn conv(taps: &[Option<Vec<f32>>], weight: &[f32], bias: &[f32], shape: Conv
         out_channels,
         kernel,
         stride,
+        padding: [before, _],
     } = shape;
     for (index, out) in out.chunks_exact_mut(out_channels).enumerate() {
         let (y, x0) = (index / out_width, index % out_width);
@@ -52,8 +55,8 @@ pub fn conv(taps: &[Option<Vec<f32>>], weight: &[f32], bias: &[f32], shape: Conv
             let mut sum = f64::from(bias[o]);
             for (t, ky, kx) in window(taps.len(), kernel) {
                 // Below zero wraps to a huge number, which is outside as well.
-                let row = (y * stride + ky).wrapping_sub(kernel / 2);
-                let column = (x0 * stride + kx).wrapping_sub(kernel / 2);
+                let row = (y * stride + ky).wrapping_sub(before);
+                let column = (x0 * stride + kx).wrapping_sub(before);
                 let Some(frame) = taps[t].as_ref().filter(|_| row < height && column < width) else {
                     continue;
                 };
