@@ -47,7 +47,10 @@ pub mod trace;
 
 pub use activation::Activation;
 pub use attention::{AttentionMode, KeyMask, ScoreBias, attention, attention_as, attention_biased};
-pub use conv::{Conv2d, Conv3d, Padding, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x, conv3d_causal};
+pub use conv::{
+    Conv2d, Conv3d, PaddedFrame, Padding, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x, conv3d_causal,
+    conv3d_frames, conv3d_frames_residual,
+};
 pub use elementwise::{
     activate, add, layer_norm, layer_norm_modulate, pixel_shuffle, pixel_unshuffle, rms_norm, rms_norm_rope,
     rope_interleaved, softmax, upsample_nearest_2x,

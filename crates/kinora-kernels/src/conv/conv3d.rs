@@ -7,7 +7,7 @@ use crate::ending::Ending;
 use crate::{Activation, Error, Precision, Result};
 
 /// The weights of a convolution `[kt,k,k]` with zero padding `k / 2` on both sides of rows and columns, packed once.
-pub struct Conv3d(Weights);
+pub struct Conv3d(pub(super) Weights);
 
 impl Conv3d {
     /// Packs f32 weights. [`Precision::Int8`] computes in bf16, or in f32 where the processor has no instruction for it.

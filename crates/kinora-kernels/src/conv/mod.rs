@@ -3,6 +3,7 @@
 mod conv2d;
 mod conv3d;
 mod fast;
+mod padded;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use kinora_tensor::Tensor;
 
 pub use conv2d::{Conv2d, Padding, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x};
 pub use conv3d::{Conv3d, conv3d_causal};
+pub use padded::{PaddedFrame, conv3d_frames, conv3d_frames_residual};
 
 use crate::ending::Ending;
 use crate::product::{Kind, Panels};
@@ -189,7 +191,16 @@ impl Extents {
     }
 }
 
-fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out: &mut Tensor) -> Result<()> {
+/// What the fast paths read.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    /// Plain frames, to be copied and converted row by row.
+    Plain(Frames<'a>),
+    /// Frames that are words already, read where they are.
+    Padded(&'a padded::Window<'a>),
+}
+
+fn span(weights: &Weights, out: usize) -> trace::Span {
     let taps = weights.kernel[0] * weights.kernel[1] * weights.kernel[1];
     let name = match (weights.kernel[0], weights.panels.kind()) {
         (1, Kind::Bf16) => "conv2d bf16",
@@ -197,7 +208,11 @@ fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out:
         (_, Kind::Bf16) => "conv3d bf16",
         _ => "conv3d f32",
     };
-    let _span = trace::span(name, 2.0 * (out.elements() * weights.in_channels * taps) as f64);
+    trace::span(name, 2.0 * (out * weights.in_channels * taps) as f64)
+}
+
+fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out: &mut Tensor) -> Result<()> {
+    let _span = span(weights, out.elements());
     let path = Path::enter()?;
     if out.elements() == 0 {
         return Ok(());
@@ -205,7 +220,7 @@ fn run(frames: Frames, weights: &Weights, extents: Extents, ending: Ending, out:
     if path == Path::Reference {
         run_reference(frames, weights, extents, ending, out.as_mut_slice());
     } else {
-        fast::conv(path, frames, weights, extents, ending, out.as_mut_slice());
+        fast::conv(path, Input::Plain(frames), weights, extents, ending, out.as_mut_slice());
     }
     Ok(())
 }
@@ -226,15 +241,27 @@ fn run_reference(frames: Frames, weights: &Weights, extents: Extents, ending: En
                 ))
             })
             .collect();
-        let mut sums = vec![0.0; out.len()];
-        let shape = weights.shape(extents.height, extents.width);
-        reference::conv(&taps, &plain, &weights.bias, shape, &mut sums);
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = match ending {
-                Ending::Residual(act) => reference::activation(f64::from(sum) + f64::from(*out), act) as f32,
-                Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
-                Ending::Gated(_) => sum,
-            };
-        }
+        run_plain(&taps, weights, &plain, extents, ending, out);
     });
+}
+
+/// One frame of the reference path; `plain` are the weights as it reads them.
+fn run_plain(
+    taps: &[Option<Vec<f32>>],
+    weights: &Weights,
+    plain: &[f32],
+    extents: Extents,
+    ending: Ending,
+    out: &mut [f32],
+) {
+    let mut sums = vec![0.0; out.len()];
+    let shape = weights.shape(extents.height, extents.width);
+    reference::conv(taps, plain, &weights.bias, shape, &mut sums);
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = match ending {
+            Ending::Residual(act) => reference::activation(f64::from(sum) + f64::from(*out), act) as f32,
+            Ending::Activation(act) => reference::activation(f64::from(sum), act) as f32,
+            Ending::Gated(_) => sum,
+        };
+    }
 }

@@ -276,3 +276,94 @@ fn clips_of_other_shapes_are_refused() {
     assert!(conv3d_causal(&one, Some(&none), &w, Activation::None).is_err());
     assert!(conv3d_causal(&none, None, &w, Activation::None).is_err());
 }
+
+/// Frame `index` of a clip `[F,H,W,C]` alone.
+fn frame_of(clip: &Tensor, index: usize) -> Tensor {
+    let [_, height, width, channels] = clip.dims_of("test", "[F,H,W,C]").unwrap();
+    let frame = height * width * channels;
+    Tensor::from_slice(&clip.as_slice()[index * frame..][..frame], [1, height, width, channels]).unwrap()
+}
+
+#[test]
+fn padded_frames_give_the_bits_of_the_whole_clip() {
+    for (kernel, inner, outer) in [
+        ([3, 3], 5, 33),
+        ([3, 3], 32, 40),
+        ([3, 1], 6, 12),
+        ([1, 3], 4, 3),
+        ([1, 1], 7, 70),
+    ] {
+        let weight = values(1, outer * inner * kernel[0] * kernel[1] * kernel[1]);
+        let (bias, clip) = (values(2, outer), tensor(3, [4, 6, 25, inner]));
+        let residual = tensor(4, [1, 6, 25, outer]);
+        for (precision, path) in [Precision::F32, Precision::Bf16]
+            .into_iter()
+            .flat_map(|p| Path::available().into_iter().map(move |path| (p, path)))
+        {
+            let run = || -> Result<()> {
+                let w = Conv3d::pack_as(&weight, Some(&bias), [outer, inner], kernel, [1, 1], precision)?;
+                let whole = conv3d_causal(&clip, None, &w, Activation::Silu)?;
+                let frames = [0, 1, 2, 3].map(|i| PaddedFrame::new(&frame_of(&clip, i), &w).unwrap());
+                for newest in 0..4 {
+                    let window: Vec<_> = (0..kernel[0])
+                        .map(|t| (newest + 1 + t).checked_sub(kernel[0]).map(|i| &frames[i]))
+                        .collect();
+                    let one = conv3d_frames(&window, &w, Activation::Silu)?;
+                    assert_eq!(
+                        one.as_slice(),
+                        frame_of(&whole, newest).as_slice(),
+                        "{kernel:?} {precision:?} {path}"
+                    );
+                    let plain = conv3d_frames(&window, &w, Activation::None)?;
+                    let added = conv3d_frames_residual(&window, &w, residual.try_clone()?)?;
+                    let sums = plain.as_slice().iter().zip(residual.as_slice()).map(|(a, b)| a + b);
+                    assert!(
+                        sums.zip(added.as_slice())
+                            .all(|(a, b)| (a - b).abs() <= 1e-6 * a.abs().max(1.0))
+                    );
+                }
+                Ok(())
+            };
+            path.with(run).unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_normed_frame_is_normed_then_activated_on_every_path() {
+    let x = tensor(5, [1, 5, 9, 20]);
+    let (gamma, weight) = (values(6, 20), values(7, 20 * 8 * 9));
+    assert_paths_agree("normed frame", || {
+        let w = Conv3d::pack_as(&weight, None, [8, 20], [1, 3], [1, 1], Precision::F32)?;
+        let frame = PaddedFrame::normed(&x, &gamma, 1e-24 / 20.0, Activation::Silu, &w)?;
+        conv3d_frames(&[Some(&frame)], &w, Activation::None)
+    });
+    let w = Conv3d::pack_as(&weight, None, [8, 20], [1, 3], [1, 1], Precision::F32).unwrap();
+    let normed = crate::rms_norm(x.try_clone().unwrap(), &gamma, 1e-24 / 20.0).unwrap();
+    let normed = crate::activate(normed, Activation::Silu).unwrap();
+    let want = conv3d_causal(&normed, None, &w, Activation::None).unwrap();
+    let frame = PaddedFrame::normed(&x, &gamma, 1e-24 / 20.0, Activation::Silu, &w).unwrap();
+    let got = conv3d_frames(&[Some(&frame)], &w, Activation::None).unwrap();
+    assert_eq!(got.as_slice(), want.as_slice());
+    assert_eq!(frame.bytes(), 7 * 11 * 20 * 4);
+}
+
+#[test]
+fn padded_frames_that_do_not_fit_are_refused() {
+    let pack = |kernel, precision| Conv3d::pack_as(&[0.5; 54], None, [1, 2], kernel, [1, 1], precision).unwrap();
+    let w = pack([3, 3], Precision::F32);
+    let frame = |height, w: &Conv3d| PaddedFrame::new(&Tensor::zeros([1, height, 4, 2]).unwrap(), w).unwrap();
+    let (one, other) = (frame(4, &w), frame(5, &w));
+    let act = Activation::None;
+    assert!(conv3d_frames(&[None, None, Some(&one)], &w, act).is_ok());
+    assert!(conv3d_frames(&[Some(&one)], &w, act).is_err());
+    assert!(conv3d_frames(&[None, None, None], &w, act).is_err());
+    assert!(conv3d_frames(&[Some(&one), None, Some(&one)], &w, act).is_err());
+    assert!(conv3d_frames(&[None, Some(&other), Some(&one)], &w, act).is_err());
+    let bf16 = pack([3, 3], Precision::Bf16);
+    assert!(conv3d_frames(&[None, None, Some(&one)], &bf16, act).is_err());
+    let residual = Tensor::zeros([1, 4, 5, 1]).unwrap();
+    assert!(conv3d_frames_residual(&[None, None, Some(&one)], &w, residual).is_err());
+    assert!(PaddedFrame::new(&Tensor::zeros([2, 4, 4, 2]).unwrap(), &w).is_err());
+    assert!(PaddedFrame::normed(&Tensor::zeros([1, 4, 4, 2]).unwrap(), &[1.0], 0.0, act, &w).is_err());
+}

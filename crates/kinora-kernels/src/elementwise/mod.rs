@@ -146,7 +146,7 @@ fn for_tokens(
     });
 }
 
-fn rms_norm_row(path: Path, row: &mut [f32], weight: &[f32], eps: f32) {
+pub(crate) fn rms_norm_row(path: Path, row: &mut [f32], weight: &[f32], eps: f32) {
     match path {
         Path::Reference => reference::rms_norm(row, weight, eps),
         _ => rows::rms_norm(path, row, weight, eps),
