@@ -308,9 +308,9 @@ impl Pipeline {
                 },
                 schedule: schedule.clone(),
                 sampler: plan.sampler,
-                guidance: vec![Guidance::new(plan.guidance_scale)?],
+                guidance: Guidance::new(plan.guidance_scale)?,
                 guidance_mode,
-                boundary: None,
+                switch: None,
                 keep_experts: true,
             };
             let latents = watch.stage(Stage::Diffuse, |observer| {

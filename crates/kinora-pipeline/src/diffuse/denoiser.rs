@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use kinora_models::wan::{Context, Timesteps, Transformer};
-use kinora_sampling::Eval;
+use kinora_sampling::{Eval, Expert};
 use kinora_tensor::Tensor;
 
-use super::Settings;
+use super::{Known, Settings};
 use crate::Result;
 use crate::map::Conditioning;
 use crate::memory_plan::GuidanceMode;
-use crate::model::Slot;
+use crate::model::Experts;
 
 /// Text prepared for one of the ways to call the model.
 enum Text {
@@ -24,40 +24,47 @@ enum Text {
 
 /// A loaded expert with its text.
 struct Active {
-    expert: usize,
+    expert: Expert,
     transformer: Arc<Transformer>,
     text: Text,
 }
 
 /// Predicts velocities: one expert at a time is loaded, with the text and the guidance that are its own.
 pub(super) struct Denoiser<'a> {
-    experts: &'a [Slot<Transformer>],
+    experts: &'a Experts,
     conditioning: &'a Conditioning,
     settings: &'a Settings,
+    /// What the run starts from, kept where the model must see known frames at the run's noise level.
+    noise: Option<Tensor>,
     active: Option<Active>,
 }
 
 impl<'a> Denoiser<'a> {
-    pub(super) const fn new(
-        experts: &'a [Slot<Transformer>],
+    /// **Shapes**: `noise [1, C, F, h, w]`, what the run starts from.
+    pub(super) fn new(
+        experts: &'a Experts,
         conditioning: &'a Conditioning,
         settings: &'a Settings,
-    ) -> Self {
-        Self {
+        noise: &Tensor,
+    ) -> Result<Self> {
+        let needs_noise = matches!(conditioning.known, Known::Noised(_));
+        Ok(Self {
             experts,
             conditioning,
             settings,
+            noise: needs_noise.then(|| noise.try_clone()).transpose()?,
             active: None,
-        }
+        })
     }
 
     /// **Shapes**: the evaluation's latents `[1, C, F, h, w]` → velocity of the same shape.
     pub(super) fn velocity(&mut self, eval: &Eval<'_>) -> Result<Tensor> {
-        let expert = self.settings.expert_at(eval.timestep);
-        let guidance = &self.settings.guidance[expert];
-        let (conditioning, guided) = (self.conditioning, guidance.needs_uncond(eval.step_index));
+        let (conditioning, guidance) = (self.conditioning, &self.settings.guidance);
+        let expert = self.settings.expert_at(eval);
+        let guided = guidance.needs_uncond(eval.step_index, eval.sigma, expert);
+        let noise = self.noise.as_ref().unwrap_or(eval.latents);
+        let shown = conditioning.known.shown(eval.latents, noise, eval.sigma)?;
         let active = self.activate(expert, guided)?;
-        let shown = conditioning.known.shown(eval.latents, eval.sigma)?;
         let shown = shown.as_ref().unwrap_or(eval.latents);
         let transformer = &active.transformer;
         let patch_frames = transformer.config().patch_size[0];
@@ -65,23 +72,23 @@ impl<'a> Denoiser<'a> {
             .known
             .timesteps(eval.timestep.0, transformer.token_grid(shown)?, patch_frames);
         let (cond, uncond) = active.predict(shown, &timesteps)?;
-        Ok(guidance.apply(eval.step_index, cond, uncond.as_ref())?)
+        Ok(guidance.apply(eval.step_index, eval.sigma, expert, cond, uncond.as_ref())?)
     }
 
     /// The expert with its text, for guided or unguided steps; another one is given up first.
-    fn activate(&mut self, expert: usize, guided: bool) -> Result<&Active> {
+    fn activate(&mut self, expert: Expert, guided: bool) -> Result<&Active> {
         let fits = |active: &Active| active.expert == expert && active.text.is_guided() == guided;
         let active = match self.active.take() {
             Some(active) if fits(&active) => active,
             old => {
                 if let Some(old) = old.filter(|old| old.expert != expert) {
-                    let slot = &self.experts[old.expert];
+                    let slot = self.experts.slot(old.expert);
                     drop(old);
                     if !self.settings.keep_experts {
                         slot.release();
                     }
                 }
-                let transformer = self.experts[expert].get(())?;
+                let transformer = self.experts.slot(expert).get(())?;
                 let text = self.prepare(&transformer, guided)?;
                 Active {
                     expert,

@@ -15,32 +15,24 @@ pub(crate) enum Known {
     /// Channels beside the latents, `[1, 4 + C, F, h, w]`: a mask, and the latents of a clip in which what is not given is
     /// grey (Wan image to video).
     Channels(Tensor),
-    /// The first latent frames `[1, C, P, h, w]` and noise of the same shape, for models that were never trained to start
-    /// from anything: they see the given frames at the noise level of the others.
-    Noised {
-        /// The given latents.
-        clean: Tensor,
-        /// The noise that is mixed in, the same at each step.
-        noise: Tensor,
-    },
+    /// The first latent frames `[1, C, P, h, w]`, for models that were never trained to start from anything: they see the
+    /// given frames at the noise level of the others.
+    Noised(Tensor),
 }
 
 impl Known {
-    /// What the model is shown: `latents [1, C, F, h, w]` with what is known put in place or beside.
-    ///
-    /// `None` if the latents are shown as they are.
-    pub(crate) fn shown(&self, latents: &Tensor, sigma: Sigma) -> Result<Option<Tensor>> {
+    /// What the model is shown: `latents [1, C, F, h, w]` with what is known put in place or beside; `noise` is what the run
+    /// started from. `None` if the latents are shown as they are.
+    pub(crate) fn shown(&self, latents: &Tensor, noise: &Tensor, sigma: Sigma) -> Result<Option<Tensor>> {
         match self {
             // The sampler holds a clean prefix in place itself.
             Self::Nothing | Self::Prefix(_) => Ok(None),
             Self::Channels(beside) => join_channels(latents, beside).map(Some),
-            Self::Noised { clean, noise } => {
+            Self::Noised(clean) => {
                 let mut shown = latents.try_clone()?;
-                let mixed =
-                    clean.as_slice().iter().zip(noise.as_slice()).map(|(clean, noise)| {
-                        ((1.0 - sigma.0) * f64::from(*clean) + sigma.0 * f64::from(*noise)) as f32
-                    });
-                put_prefix(&mut shown, clean.dims(), mixed);
+                over_prefix(&mut shown, clean, |at, clean| {
+                    ((1.0 - sigma.0) * f64::from(clean) + sigma.0 * f64::from(noise.as_slice()[at])) as f32
+                });
                 Ok(Some(shown))
             }
         }
@@ -48,8 +40,8 @@ impl Known {
 
     /// Puts what is known into the finished latents.
     pub(crate) fn finish(&self, latents: &mut Tensor) {
-        if let Self::Noised { clean, .. } = self {
-            put_prefix(latents, clean.dims(), clean.as_slice().iter().copied());
+        if let Self::Noised(clean) = self {
+            over_prefix(latents, clean, |_, clean| clean);
         }
     }
 
@@ -86,21 +78,18 @@ fn join_channels(latents: &Tensor, beside: &Tensor) -> Result<Tensor> {
     Ok(joined)
 }
 
-/// Writes `values`, of extents `[1, C, P, h, w]` given as `dims`, over the first P frames of `latents [1, C, F, h, w]`.
-fn put_prefix(latents: &mut Tensor, dims: &[usize], values: impl Iterator<Item = f32>) {
-    let (&[.., frames, height, width], &[_, channels, given, ..]) = (latents.dims(), dims) else {
+/// Writes over the first P frames of `latents [1, C, F, h, w]` what `value` makes of the place of a latent and of the value
+/// of `prefix [1, C, P, h, w]` there.
+fn over_prefix(latents: &mut Tensor, prefix: &Tensor, value: impl Fn(usize, f32) -> f32) {
+    let (&[.., frames, height, width], &[_, _, given, ..]) = (latents.dims(), prefix.dims()) else {
         return;
     };
-    let area = height * width;
-    let mut values = values;
-    for channel in 0..channels {
-        let start = channel * frames * area;
-        for (latent, value) in latents.as_mut_slice()[start..][..given.min(frames) * area]
-            .iter_mut()
-            .zip(&mut values)
-        {
-            *latent = value;
-        }
+    let (whole, part) = (frames * height * width, given * height * width);
+    let channels = prefix.as_slice().chunks_exact(part.max(1)).enumerate();
+    for (channel, prefix) in channels {
+        let start = channel * whole;
+        let latents = latents.as_mut_slice()[start..].iter_mut().zip(prefix).enumerate();
+        latents.for_each(|(i, (latent, &clean))| *latent = value(start + i, clean));
     }
 }
 
@@ -116,23 +105,21 @@ mod tests {
     fn channels_are_put_behind_the_latents() {
         let latents = tensor(&[1.0, 2.0], [1, 1, 2, 1, 1]);
         let known = Known::Channels(tensor(&[3.0, 4.0, 5.0, 6.0], [1, 2, 2, 1, 1]));
-        let shown = known.shown(&latents, Sigma(0.5)).unwrap().unwrap();
+        let shown = known.shown(&latents, &latents, Sigma(0.5)).unwrap().unwrap();
         assert_eq!(
             (shown.dims(), shown.as_slice()),
             (&[1, 3, 2, 1, 1][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..])
         );
         let other = Known::Channels(tensor(&[0.0; 3], [1, 1, 3, 1, 1]));
-        assert!(other.shown(&latents, Sigma(0.5)).is_err());
+        assert!(other.shown(&latents, &latents, Sigma(0.5)).is_err());
     }
 
     #[test]
     fn frames_for_an_untrained_model_are_as_noisy_as_the_rest_and_clean_in_the_end() {
         let mut latents = tensor(&[9.0; 6], [1, 2, 3, 1, 1]);
-        let known = Known::Noised {
-            clean: tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]),
-            noise: tensor(&[-1.0, 4.0], [1, 2, 1, 1, 1]),
-        };
-        let shown = known.shown(&latents, Sigma(0.25)).unwrap().unwrap();
+        let noise = tensor(&[-1.0, 0.0, 0.0, 4.0, 0.0, 0.0], [1, 2, 3, 1, 1]);
+        let known = Known::Noised(tensor(&[1.0, 2.0], [1, 2, 1, 1, 1]));
+        let shown = known.shown(&latents, &noise, Sigma(0.25)).unwrap().unwrap();
         assert_eq!(shown.as_slice(), &[0.5, 9.0, 9.0, 2.5, 9.0, 9.0]);
         known.finish(&mut latents);
         assert_eq!(latents.as_slice(), &[1.0, 9.0, 9.0, 2.0, 9.0, 9.0]);

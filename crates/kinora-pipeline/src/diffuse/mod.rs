@@ -5,15 +5,14 @@ mod known;
 mod preview;
 
 use kinora_kernels::trace;
-use kinora_models::wan::Transformer;
-use kinora_sampling::{Clean, Guidance, Sampler, SamplerRun, Schedule, Stream, Timestep, noise_in};
+use kinora_sampling::{Clean, Eval, Expert, ExpertSwitch, Guidance, Sampler, SamplerRun, Schedule, Stream, noise_in};
 use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use known::Known;
 
 use crate::map::Conditioning;
 use crate::memory_plan::GuidanceMode;
-use crate::model::{Slot, VaeConfig};
+use crate::model::{Experts, VaeConfig};
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::{Error, Result};
 
@@ -28,19 +27,21 @@ pub(crate) struct Settings {
     pub(crate) stream: Stream,
     pub(crate) schedule: Schedule,
     pub(crate) sampler: Sampler,
-    /// For each expert.
-    pub(crate) guidance: Vec<Guidance>,
+    pub(crate) guidance: Guidance,
     pub(crate) guidance_mode: GuidanceMode,
-    /// The timestep from which the first of two experts is asked; the second one takes those below.
-    pub(crate) boundary: Option<Timestep>,
+    /// When the second of two experts takes over.
+    pub(crate) switch: Option<ExpertSwitch>,
     /// Whether an expert stays loaded when the other one takes over.
     pub(crate) keep_experts: bool,
 }
 
 impl Settings {
-    /// Which expert predicts at `timestep`.
-    fn expert_at(&self, timestep: Timestep) -> usize {
-        usize::from(self.boundary.is_some_and(|boundary| timestep.0 < boundary.0))
+    /// Which expert is asked; the first one if there is only one.
+    fn expert_at(&self, eval: &Eval<'_>) -> Expert {
+        let switch = self.switch.as_ref();
+        switch.map_or(Expert::HighNoise, |switch| {
+            switch.expert(eval.step_index, eval.timestep)
+        })
     }
 }
 
@@ -48,7 +49,7 @@ impl Settings {
 ///
 /// **Shapes**: → `[1, C, F, h, w]`, normalised latents. **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
 pub(crate) fn diffuse(
-    experts: &[Slot<Transformer>],
+    experts: &Experts,
     vae: &VaeConfig,
     arena: &Arena,
     conditioning: &Conditioning,
@@ -56,10 +57,10 @@ pub(crate) fn diffuse(
     observer: &mut dyn Observer,
     cancel: &CancelToken,
 ) -> Result<Tensor> {
-    let mut denoiser = Denoiser::new(experts, conditioning, settings);
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
     let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
+    let mut denoiser = Denoiser::new(experts, conditioning, settings, &noise)?;
     let mut run =
         SamplerRun::new(settings.sampler, &settings.schedule, noise)?.with_fresh_noise(settings.seed, settings.stream);
     if let Known::Prefix(prefix) = &conditioning.known {

@@ -57,9 +57,9 @@ fn run_in(
         stream,
         schedule: Schedule::rectified_flow(steps, 3.0).unwrap(),
         sampler,
-        guidance: vec![Guidance::new(if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 }).unwrap()],
+        guidance: Guidance::new(if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 }).unwrap(),
         guidance_mode,
-        boundary: None,
+        switch: None,
         keep_experts: true,
     };
     let cancel = CancelToken::new();

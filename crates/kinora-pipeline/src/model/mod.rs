@@ -8,6 +8,7 @@ mod vae;
 
 use kinora_kernels::Precision;
 use kinora_models::wan;
+use kinora_sampling::Expert;
 use kinora_weights::ModelFolder;
 
 pub(crate) use slot::Slot;
@@ -24,10 +25,32 @@ pub(crate) struct Model {
     pub(crate) description: Description,
     pub(crate) transformer_config: wan::Config,
     pub(crate) vae_config: VaeConfig,
-    /// One, or the expert for high noise and the one for low noise.
-    pub(crate) experts: Vec<Slot<wan::Transformer>>,
+    pub(crate) experts: Experts,
     pub(crate) vae: Slot<Vae>,
     pub(crate) text: Text,
+}
+
+/// The transformers of a model.
+pub(crate) struct Experts {
+    /// The only one, or that for high noise.
+    high_noise: Slot<wan::Transformer>,
+    /// That for low noise, if it is another one.
+    low_noise: Option<Slot<wan::Transformer>>,
+}
+
+impl Experts {
+    /// The one that `expert` means.
+    pub(crate) fn slot(&self, expert: Expert) -> &Slot<wan::Transformer> {
+        match (expert, &self.low_noise) {
+            (Expert::LowNoise, Some(low_noise)) => low_noise,
+            _ => &self.high_noise,
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot<wan::Transformer>> {
+        std::iter::once(&self.high_noise).chain(&self.low_noise)
+    }
 }
 
 impl Model {
@@ -41,7 +64,10 @@ impl Model {
         Ok(Self {
             record: record(folder)?,
             transformer_config: wan::Config::from_json(&folder.config("transformer")?)?,
-            experts: vec![transformer_slot(folder, "transformer", precision)?],
+            experts: Experts {
+                high_noise: transformer_slot(folder, "transformer", precision)?,
+                low_noise: None,
+            },
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kinora_pipeline::{Event, RunPlan, Stage};
+use kinora_pipeline::{Event, RunPlan, Stage, WeightsMode};
 
 use super::time_left::TimeLeft;
 use crate::units;
@@ -116,8 +116,16 @@ fn plan_line(plan: &RunPlan) -> String {
         1 => "1 thread".to_owned(),
         count => format!("{count} threads"),
     };
+    let weights = match memory.weights {
+        WeightsMode::Kept => String::new(),
+        other => format!(", {}", other.name()),
+    };
+    let tiles = memory
+        .tile_px
+        .map(|side| format!(", decoded in tiles of {side} pixels"));
+    let ways = weights + &tiles.unwrap_or_default();
     format!(
-        "plan    {} ({}), guidance {}, peak memory about {expected}, {threads}, {} kernels",
+        "plan    {} ({}), guidance {}{ways}, peak memory about {expected}, {threads}, {} kernels",
         plan.precision,
         plan.precision_reason,
         memory.guidance.name(),
@@ -140,6 +148,8 @@ mod tests {
             kernels: "avx512".into(),
             threads: 2,
             memory: MemoryPlan {
+                weights: WeightsMode::Kept,
+                tile_px: None,
                 guidance: GuidanceMode::Sequential,
                 loaded_bytes: 300_000_000,
                 map_bytes: 0,
@@ -161,6 +171,12 @@ mod tests {
         assert_eq!(
             plan_line(&plan),
             "plan    int8 (asked for), guidance sequential, peak memory about 412 MB, 1 thread, avx512 kernels"
+        );
+        (plan.memory.weights, plan.memory.tile_px) = (WeightsMode::Streamed, Some(256));
+        assert_eq!(
+            plan_line(&plan),
+            "plan    int8 (asked for), guidance sequential, weights read block by block, decoded in tiles of 256 pixels, \
+             peak memory about 412 MB, 1 thread, avx512 kernels"
         );
     }
 }
