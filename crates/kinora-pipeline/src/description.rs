@@ -1,7 +1,7 @@
 //! What the pipeline needs to know about a model before it runs it, read from its `model_index.json`.
 
 use kinora_media::Fps;
-use kinora_sampling::Sampler;
+use kinora_sampling::{ExpertSwitch, Sampler, ScheduleKind};
 use kinora_weights::ModelFolder;
 use serde::Deserialize;
 
@@ -29,12 +29,53 @@ pub struct Description {
     pub default_guidance_scale: f32,
     /// Update rule.
     pub default_sampler: Sampler,
-    /// Shift of the schedule.
-    pub shift: f64,
+    /// Guidance scale of the expert for low noise, where there are two and theirs differ.
+    pub default_guidance_scale_low: Option<f32>,
+    /// When the expert for low noise takes over, where there are two.
+    pub expert_switch: Option<ExpertSwitch>,
+    /// What to keep away from if nobody says otherwise.
+    pub default_negative: String,
+    /// How the sigmas are listed.
+    pub schedule: ScheduleRule,
+    /// Shift of the schedule, for pictures of up to so many pixels; the last one counts beyond.
+    pub shifts: Vec<(u64, f64)>,
+    /// How the model is told what is known of a clip.
+    pub starts: StartsFrom,
+    /// If any size will do whose sides are multiples of so many pixels; else only `sizes` are made.
+    pub size_multiple: Option<u32>,
     /// Text tokens that the model sees.
     pub text_tokens: usize,
     /// Whether the model prefers prompts in its own vocabulary.
     pub wants_vocabulary: bool,
+}
+
+/// How a model is told what is known of the clip that it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartsFrom {
+    /// Clean latents at the start, whose tokens have timestep 0 (Toybox, Wan 2.2 TI2V).
+    CleanFrames,
+    /// Channels beside the latents (Wan image to video); such a model makes nothing without.
+    Channels,
+    /// A control branch (VACE).
+    Control,
+    /// Nothing was planned; given frames are held at the noise level of the others (Wan text to video).
+    Anything,
+}
+
+impl StartsFrom {
+    /// Whether a last picture can be given too.
+    pub const fn can_end(self) -> bool {
+        matches!(self, Self::Channels | Self::Control)
+    }
+}
+
+/// How a model's sigmas are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScheduleRule {
+    /// One list, whatever the sampler.
+    Fixed(ScheduleKind),
+    /// As the reference implementation lists them for each sampler.
+    BySampler,
 }
 
 impl Description {
@@ -74,7 +115,13 @@ impl Description {
             default_steps: index.default_steps,
             default_guidance_scale: index.default_guidance_scale,
             default_sampler: Sampler::Euler,
-            shift: schedule.shift,
+            default_guidance_scale_low: None,
+            expert_switch: None,
+            default_negative: String::new(),
+            schedule: ScheduleRule::Fixed(ScheduleKind::RectifiedFlow),
+            shifts: vec![(u64::MAX, schedule.shift)],
+            starts: StartsFrom::CleanFrames,
+            size_multiple: None,
             text_tokens: index.max_sequence_length,
             wants_vocabulary: folder.concepts()?.is_some(),
         })
@@ -83,6 +130,28 @@ impl Description {
     /// Frames that so many latent frames decode to.
     pub const fn frames_of(&self, latent_frames: usize) -> usize {
         (latent_frames * self.temporal_factor).saturating_sub(self.temporal_factor - 1)
+    }
+
+    /// The list of sigmas that goes with `sampler`.
+    pub const fn schedule_for(&self, sampler: Sampler) -> ScheduleKind {
+        match (self.schedule, sampler) {
+            (ScheduleRule::Fixed(kind), _) => kind,
+            (ScheduleRule::BySampler, Sampler::UniPc) => ScheduleKind::DiffusersUniPc,
+            (ScheduleRule::BySampler, Sampler::DpmPp2m) => ScheduleKind::DiffusersDpm,
+            (ScheduleRule::BySampler, Sampler::Euler) => ScheduleKind::DiffusersFlowMatch,
+            (ScheduleRule::BySampler, _) => ScheduleKind::RectifiedFlow,
+        }
+    }
+
+    /// The shift for clips of `size`.
+    pub fn shift_for(&self, size: Size) -> f64 {
+        let pixels = u64::from(size.width_px) * u64::from(size.height_px);
+        let fitting = self
+            .shifts
+            .iter()
+            .find(|(most, _)| pixels <= *most)
+            .or(self.shifts.last());
+        fitting.map_or(1.0, |(_, shift)| *shift)
     }
 
     /// The embedded model's, for tests that need no weights.

@@ -32,7 +32,7 @@ mod report;
 mod request;
 mod stopwatch;
 
-pub use description::Description;
+pub use description::{Description, ScheduleRule, StartsFrom};
 pub use error::{Error, ErrorKind, Result};
 pub use memory_plan::{GuidanceMode, MemoryPlan, WeightsMode};
 pub use options::OpenOptions;
@@ -43,4 +43,4 @@ pub use progress::{CancelToken, Event, Observer, Silent, Stage};
 pub use report::{
     CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunPlan, RunReport, SizeRecord, Timings,
 };
-pub use request::{Length, PromptMode, Request, Size};
+pub use request::{CacheChoice, Length, PromptMode, Request, Size};

@@ -163,7 +163,7 @@ impl Pipeline {
         notes.extend(plan.guidance_note(request, &self.model.description));
         let (given, cond, uncond) = watch.stage(Stage::Map, |_| {
             let given = self.read_given(request, &plan, source, &mut notes)?;
-            let negative = (plan.guidance_scale != 1.0).then_some(request.negative.as_str());
+            let negative = plan.is_guided().then_some(plan.negative.as_str());
             let (cond, uncond) = self.model.text.embed(&parsed.model_prompt, negative)?;
             if cond.cut {
                 notes.push(format!(
@@ -280,7 +280,7 @@ impl Pipeline {
             generated.height_px as usize / factor,
             generated.width_px as usize / factor,
         ];
-        let schedule = Schedule::rectified_flow(plan.steps as usize, self.model.description.shift)?;
+        let schedule = Schedule::new(plan.schedule, plan.steps as usize, plan.shift)?;
 
         for (index, segment) in plan.segments.iter().enumerate() {
             watch.observer().event(&Event::SegmentStarted {
@@ -404,13 +404,13 @@ impl Pipeline {
             task: plan.task.name().to_owned(),
             prompt: request.prompt.clone(),
             model_prompt: model_prompt.to_owned(),
-            negative: request.negative.clone(),
+            negative: plan.negative.clone(),
             model: self.model.record.clone(),
             seed,
             noise: "philox4x32-10 box-muller".to_owned(),
             sampler: plan.sampler.name().to_owned(),
-            schedule: "rectified-flow".to_owned(),
-            shift: self.model.description.shift,
+            schedule: plan.schedule.name().to_owned(),
+            shift: plan.shift,
             steps: plan.steps,
             guidance_scale: plan.guidance_scale,
             size: plan.size.clone(),

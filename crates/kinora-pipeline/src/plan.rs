@@ -2,9 +2,9 @@
 //! description and the input clip, so it can be shown before anything is computed, and tested without a model.
 
 use kinora_media::{Format, Fps};
-use kinora_sampling::Sampler;
+use kinora_sampling::{Sampler, ScheduleKind};
 
-use crate::description::Description;
+use crate::description::{Description, StartsFrom};
 use crate::report::SizeRecord;
 use crate::request::{Length, Request, Size};
 use crate::{Error, Result};
@@ -18,8 +18,14 @@ pub enum Task {
     TextToImage,
     /// A clip from words that starts with a given picture.
     ImageToVideo,
+    /// A clip from words between two given pictures.
+    FirstLastToVideo,
     /// A clip that goes on where another one ends.
     Extend,
+    /// A given clip, made anew in other words.
+    VideoToVideo,
+    /// A clip that follows the poses, edges or depths of a given one, or shows given things.
+    Controlled,
 }
 
 impl Task {
@@ -29,7 +35,10 @@ impl Task {
             Self::TextToVideo => "text-to-video",
             Self::TextToImage => "text-to-image",
             Self::ImageToVideo => "image-to-video",
+            Self::FirstLastToVideo => "first-last-to-video",
             Self::Extend => "extend",
+            Self::VideoToVideo => "video-to-video",
+            Self::Controlled => "controlled",
         }
     }
 }
@@ -73,10 +82,22 @@ pub struct Plan {
     pub length_how: String,
     /// Denoising steps.
     pub steps: u32,
-    /// Guidance scale.
+    /// Guidance scale; of two experts, that of the one for high noise.
     pub guidance_scale: f32,
+    /// Guidance scale of the expert for low noise.
+    pub guidance_scale_low: f32,
+    /// Guidance for the first so many steps only.
+    pub guided_steps: Option<u32>,
+    /// What to keep away from.
+    pub negative: String,
     /// Update rule.
     pub sampler: Sampler,
+    /// Where the sigmas come from.
+    pub schedule: ScheduleKind,
+    /// Their shift.
+    pub shift: f64,
+    /// The step that a given clip enters at, as noisy as its sigma says; 0 for everything that starts from noise.
+    pub first_step: u32,
 }
 
 impl Plan {
@@ -85,12 +106,8 @@ impl Plan {
     /// **Errors**: [`Error::Invalid`] if the request is out of range.
     pub fn new(request: &Request, model: &Description, source: Option<SourceClip>) -> Result<Self> {
         request.validate()?;
-        let task = match (&source, &request.image, request.length) {
-            (Some(_), _, _) => Task::Extend,
-            (None, Some(_), _) => Task::ImageToVideo,
-            (None, None, Length::Frames(1)) => Task::TextToImage,
-            (None, None, _) => Task::TextToVideo,
-        };
+        let task = task(request);
+        refuse_what_the_model_cannot(task, model)?;
         let wanted = wanted_frames(request, model)?;
         if task == Task::TextToImage && is_moving(request.format) {
             return Err(Error::Invalid {
@@ -109,8 +126,8 @@ impl Plan {
             });
         }
         let first_prefix = match task {
-            Task::TextToVideo | Task::TextToImage => 0,
-            Task::ImageToVideo => 1,
+            Task::TextToVideo | Task::TextToImage | Task::VideoToVideo | Task::Controlled => 0,
+            Task::ImageToVideo | Task::FirstLastToVideo => 1,
             Task::Extend => source_prefix(source, model),
         };
         let new_from_first = |segment: &Segment| {
@@ -126,17 +143,30 @@ impl Plan {
         let generated: usize = new_frames_of(&segments, model, new_from_first);
         let size = plan_size(request.size.or(source.map(|s| s.size)), model);
         let fps = request.fps.or(source.map(|s| s.fps)).unwrap_or(model.fps);
+        let steps = request.steps.unwrap_or(model.default_steps);
+        let guidance_scale = request.guidance_scale.unwrap_or(model.default_guidance_scale);
+        let low = request.guidance_scale_low.or(request.guidance_scale);
+        let sampler = request.sampler.unwrap_or(model.default_sampler);
         Ok(Self {
             task,
+            schedule: model.schedule_for(sampler),
+            shift: request.shift.unwrap_or_else(|| model.shift_for(size.generated)),
+            first_step: first_step(task, steps, request.strength),
             size,
             length_how: describe_length(wanted, generated, segments.len(), model, fps),
             segments,
             new_frames: wanted,
             model_fps: model.fps,
             fps,
-            steps: request.steps.unwrap_or(model.default_steps),
-            guidance_scale: request.guidance_scale.unwrap_or(model.default_guidance_scale),
-            sampler: request.sampler.unwrap_or(model.default_sampler),
+            steps,
+            guidance_scale,
+            guidance_scale_low: low.or(model.default_guidance_scale_low).unwrap_or(guidance_scale),
+            guided_steps: request.guided_steps,
+            negative: request
+                .negative
+                .clone()
+                .unwrap_or_else(|| model.default_negative.clone()),
+            sampler,
         })
     }
 
@@ -157,11 +187,16 @@ impl Plan {
         }
     }
 
+    /// Whether any prediction is guided, so that the negative prompt counts.
+    pub fn is_guided(&self) -> bool {
+        (self.guidance_scale != 1.0 || self.guidance_scale_low != 1.0) && self.guided_steps != Some(0)
+    }
+
     /// What someone who sets guidance or a negative prompt may not expect of this model.
     pub fn guidance_note(&self, request: &Request, model: &Description) -> Option<String> {
         let built_in = model.default_guidance_scale == 1.0;
-        match self.guidance_scale == 1.0 {
-            true if !request.negative.is_empty() => Some(format!(
+        match !self.is_guided() {
+            true if request.negative.as_ref().is_some_and(|text| !text.is_empty()) => Some(format!(
                 "without guidance the negative prompt has no effect; --guidance {} would use it, at twice the time",
                 if built_in { 2 } else { 5 }
             )),
@@ -175,6 +210,54 @@ impl Plan {
     /// Frames that the model computes for this plan, surplus included.
     pub fn generated_frames(&self, model: &Description) -> usize {
         self.segments.iter().map(|s| model.frames_of(s.latent_frames)).sum()
+    }
+}
+
+fn task(request: &Request) -> Task {
+    let given = [&request.extend, &request.video, &request.control, &request.image].map(Option::is_some);
+    match given {
+        [true, ..] => Task::Extend,
+        [_, true, ..] => Task::VideoToVideo,
+        [_, _, true, _] => Task::Controlled,
+        [.., true] if request.last_image.is_some() => Task::FirstLastToVideo,
+        [.., true] => Task::ImageToVideo,
+        _ if !request.references.is_empty() => Task::Controlled,
+        _ if request.length == Length::Frames(1) => Task::TextToImage,
+        _ => Task::TextToVideo,
+    }
+}
+
+/// Says before anything is loaded that a model was not made for a task.
+fn refuse_what_the_model_cannot(task: Task, model: &Description) -> Result<()> {
+    let refuse = |reason: &str, hint: &str| {
+        Err(Error::Invalid {
+            what: "task",
+            got: task.name().to_owned(),
+            reason: reason.into(),
+            hint: hint.into(),
+        })
+    };
+    match task {
+        Task::FirstLastToVideo if !model.starts.can_end() => refuse(
+            "this model cannot end with a given picture",
+            "leave out --last-image, or use a Wan image-to-video or VACE model",
+        ),
+        Task::Controlled if model.starts != StartsFrom::Control => {
+            refuse("this model has no control branch", "use a Wan VACE model")
+        }
+        Task::TextToVideo | Task::TextToImage if model.starts == StartsFrom::Channels => {
+            refuse("this model always starts from a picture", "add --image")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The step from which a given clip is made anew: all steps at strength 1, none near 0.
+fn first_step(task: Task, steps: u32, strength: f32) -> u32 {
+    match task {
+        // As diffusers counts: the number of steps that are left is cut to a whole one.
+        Task::VideoToVideo => steps - ((steps as f32 * strength) as u32).clamp(1, steps),
+        _ => 0,
     }
 }
 
@@ -265,17 +348,24 @@ fn new_frames_of(segments: &[Segment], model: &Description, new_from_first: impl
             .sum::<usize>()
 }
 
-/// The native size whose shape is nearest; anything else is scaled and cropped from it.
+/// The native size whose shape is nearest, or for models that make any size, the next larger one that they can; the
+/// rest is scaled and cropped.
 fn plan_size(wanted: Option<Size>, model: &Description) -> SizeRecord {
     let preferred = model.sizes[0];
     let written = wanted.unwrap_or(preferred);
     let distance = |size: &Size| (size.aspect() / written.aspect()).ln().abs();
-    let generated = model
+    let nearest = model
         .sizes
         .iter()
         .copied()
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
-        .unwrap_or(preferred);
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let generated = match model.size_multiple {
+        Some(multiple) => Size {
+            width_px: written.width_px.next_multiple_of(multiple),
+            height_px: written.height_px.next_multiple_of(multiple),
+        },
+        None => nearest.unwrap_or(preferred),
+    };
     let how = if generated == written {
         "native size".to_owned()
     } else {
@@ -341,7 +431,7 @@ mod tests {
         };
         let note = |model: &Description, scale: Option<f32>, negative: &str| {
             let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
-            (request.guidance_scale, request.negative) = (scale, negative.to_owned());
+            (request.guidance_scale, request.negative) = (scale, Some(negative.to_owned()));
             let plan = Plan::new(&request, model, None).unwrap();
             plan.guidance_note(&request, model).unwrap_or_default()
         };

@@ -1,5 +1,6 @@
 //! What a caller asks for, and the limits within which it may be asked.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -116,8 +117,8 @@ pub enum PromptMode {
 pub struct Request {
     /// What to show.
     pub prompt: String,
-    /// What to keep away from.
-    pub negative: String,
+    /// What to keep away from; what the model's makers recommend if absent.
+    pub negative: Option<String>,
     /// Whether to rewrite the prompt.
     pub prompt_mode: PromptMode,
     /// Size of the written clip; the model's preferred one (or that of `extend`) if absent.
@@ -131,16 +132,39 @@ pub struct Request {
     pub steps: Option<u32>,
     /// Guidance scale; the model's default if absent. 1 turns guidance off.
     pub guidance_scale: Option<f32>,
+    /// Guidance scale of the expert for low noise, where a model has one; as `guidance_scale` if that is given, else the
+    /// model's default.
+    pub guidance_scale_low: Option<f32>,
+    /// Guidance for the first so many steps only; for all of them if absent.
+    pub guided_steps: Option<u32>,
     /// The update rule; the model's default if absent.
     pub sampler: Option<Sampler>,
+    /// Shift of the schedule; the model's default (for the size) if absent. More spends more steps on coarse structure.
+    pub shift: Option<f64>,
+    /// How many steps may take over the prediction of the step before.
+    pub cache: CacheChoice,
     /// Seed of the first variant; variant i takes seed + i.
     pub seed: u64,
     /// How many clips to make.
     pub variants: u32,
     /// A picture to start from.
     pub image: Option<PathBuf>,
+    /// A picture to end with.
+    pub last_image: Option<PathBuf>,
     /// A clip to continue.
     pub extend: Option<PathBuf>,
+    /// A clip to make anew in the prompt's words.
+    pub video: Option<PathBuf>,
+    /// How much of `video` is made anew, above 0 up to 1.
+    pub strength: f32,
+    /// A clip whose poses, edges or depths the new one follows, for models with a control branch.
+    pub control: Option<PathBuf>,
+    /// Where to keep `control` as it is (black) and where to make it anew (white): a clip or a picture.
+    pub control_mask: Option<PathBuf>,
+    /// Pictures of what shall appear, for models with a control branch.
+    pub references: Vec<PathBuf>,
+    /// Strength of the control branch.
+    pub control_scale: f32,
     /// Where to write. With several variants the number is put before the extension.
     pub output: PathBuf,
     /// What to write.
@@ -151,6 +175,8 @@ pub struct Request {
     pub sheet: bool,
     /// Whether the output may replace a file that is there.
     pub overwrite: bool,
+    /// Keep the latents beside the clip, as `OUTPUT.latents.safetensors`; `kinora decode` reads them.
+    pub keep_latents: bool,
     /// Write nothing: the caller takes the frames from [`crate::Event::Frame`].
     pub frames_only: bool,
 }
@@ -164,6 +190,14 @@ impl Request {
     pub const MAX_VARIANTS: u32 = 64;
     /// Longest clip that one run makes.
     pub const MAX_SECONDS: f64 = 60.0;
+    /// Smallest and largest shift.
+    pub const SHIFTS: RangeInclusive<f64> = 0.1..=100.0;
+    /// How much of a given video is made anew if nobody says otherwise.
+    pub const DEFAULT_STRENGTH: f32 = 0.7;
+    /// Largest strength of the control branch.
+    pub const MAX_CONTROL_SCALE: f32 = 4.0;
+    /// Most reference pictures.
+    pub const MAX_REFERENCES: usize = 8;
     /// Highest frame rate.
     pub const MAX_FPS: f64 = 120.0;
 
@@ -171,23 +205,35 @@ impl Request {
     pub fn new(prompt: impl Into<String>, output: impl Into<PathBuf>, format: Format) -> Self {
         Self {
             prompt: prompt.into(),
-            negative: String::new(),
+            negative: None,
             prompt_mode: PromptMode::Auto,
             size: None,
             length: Length::Default,
             fps: None,
             steps: None,
             guidance_scale: None,
+            guidance_scale_low: None,
+            guided_steps: None,
             sampler: None,
+            shift: None,
+            cache: CacheChoice::Off,
             seed: 0,
             variants: 1,
             image: None,
+            last_image: None,
             extend: None,
+            video: None,
+            strength: Self::DEFAULT_STRENGTH,
+            control: None,
+            control_mask: None,
+            references: Vec::new(),
+            control_scale: 1.0,
             output: output.into(),
             format,
             poster: false,
             sheet: false,
             overwrite: true,
+            keep_latents: false,
             frames_only: false,
         }
     }
@@ -201,12 +247,30 @@ impl Request {
                 format!("1 to {}", Self::MAX_STEPS)
             })?;
         }
-        if let Some(scale) = self.guidance_scale {
+        for scale in [self.guidance_scale, self.guidance_scale_low].into_iter().flatten() {
             let fits = (0.0..=Self::MAX_GUIDANCE).contains(&scale);
             check("guidance", scale, fits, || {
                 format!("0 to {}; 5 is usual, 1 turns it off", Self::MAX_GUIDANCE)
             })?;
         }
+        if let Some(shift) = self.shift {
+            let (least, most) = (Self::SHIFTS.start(), Self::SHIFTS.end());
+            check("shift", shift, Self::SHIFTS.contains(&shift), || {
+                format!("{least} to {most}")
+            })?;
+        }
+        let fits = self.strength > 0.0 && self.strength <= 1.0;
+        check("strength", self.strength, fits, || "above 0, at most 1".into())?;
+        let fits = (0.0..=Self::MAX_CONTROL_SCALE).contains(&self.control_scale);
+        check("control scale", self.control_scale, fits, || {
+            format!("0 to {}", Self::MAX_CONTROL_SCALE)
+        })?;
+        check(
+            "references",
+            self.references.len(),
+            self.references.len() <= Self::MAX_REFERENCES,
+            || format!("at most {} pictures", Self::MAX_REFERENCES),
+        )?;
         check(
             "variants",
             self.variants,
@@ -231,16 +295,58 @@ impl Request {
                 })?;
             }
         }
-        if self.image.is_some() && self.extend.is_some() {
-            return Err(Error::Invalid {
+        self.validate_inputs()
+    }
+
+    /// Refuses inputs that exclude each other.
+    fn validate_inputs(&self) -> Result<()> {
+        let given = [
+            ("an image", self.image.is_some()),
+            ("a clip to continue", self.extend.is_some()),
+            ("a clip to make anew", self.video.is_some()),
+            ("a control clip", self.control.is_some()),
+        ];
+        let given: Vec<&str> = given
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| *name)
+            .collect();
+        let refuse = |got: String, reason: &str, hint: &str| {
+            Err(Error::Invalid {
                 what: "input",
-                got: "an image and a clip".into(),
-                reason: "a clip either starts from an image or continues a clip".into(),
-                hint: "leave out --image or --extend".into(),
-            });
+                got,
+                reason: reason.into(),
+                hint: hint.into(),
+            })
+        };
+        if given.len() > 1 {
+            let reason = "a clip starts from an image, continues a clip, changes a clip or follows one";
+            return refuse(given.join(" and "), reason, "give one of them");
+        }
+        if self.last_image.is_some() && self.image.is_none() {
+            let reason = "a clip that ends with a picture must start with one";
+            return refuse("a last image alone".into(), reason, "add --image");
+        }
+        if self.control_mask.is_some() && self.control.is_none() {
+            let reason = "a mask says what of a control clip is kept";
+            return refuse("a mask alone".into(), reason, "add --control");
         }
         Ok(())
     }
+}
+
+/// How many steps may take over the prediction of the step before, instead of asking the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheChoice {
+    /// None: the reference's numbers.
+    #[default]
+    Off,
+    /// Those that change little, as EasyCache finds them; the threshold is the change that may be missed.
+    Easy(f64),
+    /// Those that change little, as MagCache knows from a run of the same model; the threshold is the error that may
+    /// build up.
+    Mag(f64),
 }
 
 fn check(what: &'static str, got: impl ToString, fits: bool, range: impl FnOnce() -> String) -> Result<()> {

@@ -172,14 +172,8 @@ pub struct Generate {
     /// What to keep away from
     ///
     /// Example: --negative "people, text"
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true,
-        help_heading = "Prompt"
-    )]
-    pub negative: String,
+    #[arg(long, value_name = "TEXT", help_heading = "Prompt")]
+    pub negative: Option<String>,
 
     /// How to hand the prompt to the model.
     #[command(flatten)]

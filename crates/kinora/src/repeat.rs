@@ -76,7 +76,7 @@ pub fn of_request(request: &Request, model: &str, options: OpenOptions, seed: u6
         .value("--fps", request.fps)
         .value("--image", request.image.as_ref().map(|path| path.display()))
         .value("--extend", request.extend.as_ref().map(|path| path.display()))
-        .value("--negative", Some(&request.negative).filter(|text| !text.is_empty()))
+        .value("--negative", request.negative.as_ref())
         .flag("--raw-prompt", request.prompt_mode == PromptMode::Raw)
         .flag("--expand-prompt", request.prompt_mode == PromptMode::Expanded)
         .value("--model", Some(model).filter(|model| *model != DEFAULT_MODEL))

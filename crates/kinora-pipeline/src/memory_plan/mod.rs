@@ -191,9 +191,9 @@ impl MemoryPlan {
 
 /// All ways to carry out `plan`, the fastest first.
 fn ways(_networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
-    let guidance: &[GuidanceMode] = match plan.guidance_scale == 1.0 {
-        true => &[GuidanceMode::Off],
-        false => &[GuidanceMode::Batched, GuidanceMode::Sequential],
+    let guidance: &[GuidanceMode] = match plan.is_guided() {
+        false => &[GuidanceMode::Off],
+        true => &[GuidanceMode::Batched, GuidanceMode::Sequential],
     };
     guidance
         .iter()
