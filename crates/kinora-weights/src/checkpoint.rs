@@ -1,4 +1,4 @@
-//! A checkpoint: one safetensors file, or several with an index, mapped into memory and checked.
+//! A checkpoint: one safetensors or GGUF file, or several safetensors files with an index, mapped into memory and checked.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,8 +9,9 @@ use std::sync::Arc;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
 
+use crate::gguf::{self, Value};
 use crate::header::{self, TensorInfo};
-use crate::{Encoding, Error, Reader, Result, similar};
+use crate::{Encoding, Error, Reader, Result, shards, similar};
 
 /// All tensors of a model part by name. Cheap to clone; clones share the bytes.
 #[derive(Clone)]
@@ -20,16 +21,29 @@ pub struct Checkpoint {
 
 struct Inner {
     name: String,
-    files: Vec<Bytes>,
-    tensors: BTreeMap<String, (usize, TensorInfo)>,
+    files: Vec<(String, Arc<Bytes>)>,
+    tensors: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
+    values: Arc<BTreeMap<String, Value>>,
+    /// From the names used here to those of the file, where they are not the same.
+    own_names: Option<fn(&str) -> Option<String>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    file: usize,
+    info: TensorInfo,
+    /// What the file calls it, where that is something else.
+    own_name: Option<String>,
 }
 
 /// Where the bytes of one file live.
-enum Bytes {
+pub(crate) enum Bytes {
     Static(&'static [u8]),
     Owned(Vec<u8>),
     Mapped(memmap2::Mmap),
+    /// Only the header of a file of this length was read.
+    Absent(u64),
 }
 
 impl Bytes {
@@ -38,6 +52,14 @@ impl Bytes {
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
             Self::Mapped(map) => map,
+            Self::Absent(_) => &[],
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Absent(length) => *length,
+            other => other.as_slice().len() as u64,
         }
     }
 }
@@ -58,51 +80,118 @@ pub struct RawTensor<'a> {
 }
 
 impl Checkpoint {
-    /// Opens a `.safetensors` file, or a `.safetensors.index.json` with all files that it names.
+    /// Opens a safetensors or GGUF file, whatever it is called, or a `.safetensors.index.json` with all files that it names.
     ///
     /// **Errors**: one for each way in which a file can be foreign, cut off or damaged; see [`Error`].
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_as(path, Part::Whole)
+    }
+
+    /// Opens the header alone: names, shapes, encodings and sizes, for a file of which the rest need not be there.
+    ///
+    /// **Errors**: as [`Checkpoint::open`]; reading data gives [`Error::HeaderOnly`].
+    pub fn open_header_only(path: &Path) -> Result<Self> {
+        Self::open_as(path, Part::Header)
+    }
+
+    fn open_as(path: &Path, part: Part) -> Result<Self> {
         if path
             .file_name()
             .is_some_and(|n| n.to_string_lossy().ends_with(".index.json"))
         {
-            return open_sharded(path);
+            return shards::open(path, part);
         }
-        Self::new(
-            path.display().to_string(),
-            vec![(path.display().to_string(), map(path)?)],
-        )
+        let name = path.display().to_string();
+        Self::new(name.clone(), vec![(name, map(path)?)], part)
     }
 
     /// A checkpoint inside the program; `name` is what messages call it.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        Self::new(name.into(), vec![(name.into(), Bytes::Static(bytes))])
+        Self::new(name.into(), vec![(name.into(), Bytes::Static(bytes))], Part::Whole)
     }
 
     /// A checkpoint in memory; `name` is what messages call it.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::new(name.into(), vec![(name.into(), Bytes::Owned(bytes))])
+        Self::new(name.into(), vec![(name.into(), Bytes::Owned(bytes))], Part::Whole)
     }
 
-    fn new(name: String, named_files: Vec<(String, Bytes)>) -> Result<Self> {
-        let (mut files, mut tensors, mut metadata) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    /// As [`Checkpoint::open_header_only`], for the first bytes of a file.
+    pub fn from_header_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::new(name.into(), vec![(name.into(), Bytes::Owned(bytes))], Part::Header)
+    }
+
+    pub(crate) fn new(name: String, named_files: Vec<(String, Bytes)>, part: Part) -> Result<Self> {
+        let mut inner = Inner {
+            name,
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            values: Arc::default(),
+            own_names: None,
+        };
         for (file_name, bytes) in named_files {
-            let header = header::parse(&file_name, bytes.as_slice())?;
-            for (tensor, info) in header.tensors {
-                if tensors.contains_key(&tensor) {
+            let (tensors, end) = inner.read_header(&file_name, bytes.as_slice(), part)?;
+            for (tensor, info) in tensors {
+                if inner.tensors.contains_key(&tensor) {
                     let reason = format!("tensor `{tensor}` is in {file_name} and in a file before it");
-                    return Err(Error::BadShards { file: name, reason });
+                    return Err(Error::BadShards {
+                        file: inner.name,
+                        reason,
+                    });
                 }
-                tensors.insert(tensor, (files.len(), info));
+                let entry = Entry {
+                    file: inner.files.len(),
+                    info,
+                    own_name: None,
+                };
+                inner.tensors.insert(tensor, entry);
             }
-            metadata.extend(header.metadata);
-            files.push(bytes);
+            let bytes = match part {
+                Part::Whole => bytes,
+                Part::Header => Bytes::Absent(end),
+            };
+            inner.files.push((file_name, Arc::new(bytes)));
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same bytes under other names: `rename` says for each tensor what it is called from now on and which of its rows are meant (all
+    /// if `None`); a tensor without an answer is left out. `own_names` leads back, for messages about tensors that are missing.
+    pub(crate) fn renamed(
+        &self,
+        rename: impl Fn(&str) -> Vec<(String, Option<Range<usize>>)>,
+        own_names: fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for (own, entry) in &self.inner.tensors {
+            for (name, rows) in rename(own) {
+                let mut entry = entry.clone();
+                if let Some(rows) = rows {
+                    entry.info = entry.info.rows(rows).ok_or_else(|| Error::BadHeader {
+                        file: self.name().into(),
+                        reason: format!("tensor `{own}` cannot be cut into rows"),
+                    })?;
+                }
+                entry.own_name = (*own != name).then(|| own.clone());
+                if let Some(other) = tensors.insert(name.clone(), entry) {
+                    let other: Entry = other;
+                    return Err(Error::BadHeader {
+                        file: self.name().into(),
+                        reason: format!(
+                            "tensors `{}` and `{own}` are both `{name}`",
+                            other.own_name.unwrap_or_else(|| name.clone())
+                        ),
+                    });
+                }
+            }
         }
         let inner = Inner {
-            name,
-            files,
+            name: self.inner.name.clone(),
+            files: self.inner.files.clone(),
             tensors,
-            metadata,
+            metadata: self.inner.metadata.clone(),
+            values: self.inner.values.clone(),
+            own_names: Some(own_names),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -117,27 +206,41 @@ impl Checkpoint {
         self.inner.tensors.keys().map(String::as_str)
     }
 
-    /// Free-form strings of the file's header.
+    /// Free-form strings of the file's header; of a GGUF file all values but arrays.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.inner.metadata
     }
 
+    /// A value of a GGUF file's metadata with its type, such as the array `tokenizer.ggml.tokens`.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.inner.values.get(name)
+    }
+
     /// Length of all files in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.inner.files.iter().map(|f| f.as_slice().len() as u64).sum()
+        self.inner.files.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
     /// One tensor as it lies in the file, if it exists.
     pub fn get(&self, name: &str) -> Option<RawTensor<'_>> {
-        let (file, info) = self.inner.tensors.get(name)?;
+        let Entry { file, info, .. } = self.inner.tensors.get(name)?;
         Some(RawTensor {
             dtype_name: &info.dtype_name,
             encoding: info.encoding(),
             shape: &info.shape,
             size_bytes: info.range.len(),
-            // Both were checked when the header was read.
-            bytes: self.inner.files.get(*file)?.as_slice().get(info.range.clone())?,
+            bytes: match &*self.inner.files.get(*file)?.1 {
+                Bytes::Absent(_) => &[],
+                // The range was checked when the header was read.
+                bytes => bytes.as_slice().get(info.range.clone())?,
+            },
         })
+    }
+
+    /// Which of several files holds a tensor.
+    pub(crate) fn file_of(&self, name: &str) -> Option<&str> {
+        let entry = self.inner.tensors.get(name)?;
+        self.inner.files.get(entry.file).map(|(file, _)| file.as_str())
     }
 
     /// True if there is a tensor of that name.
@@ -150,16 +253,27 @@ impl Checkpoint {
         self.get(name).ok_or_else(|| self.missing(name))
     }
 
-    /// What messages call a tensor.
+    /// What the file itself calls a tensor.
+    pub fn own_name(&self, name: &str) -> Option<String> {
+        match self.inner.tensors.get(name) {
+            Some(entry) => Some(entry.own_name.clone().unwrap_or_else(|| name.to_owned())),
+            None => self.inner.own_names.and_then(|own| own(name)),
+        }
+    }
+
+    /// What messages call a tensor: its name, and the file's own where that is another.
     pub(crate) fn label(&self, name: &str) -> String {
-        name.to_owned()
+        match self.own_name(name) {
+            Some(own) if own != name => format!("{name}` alias `{own}"),
+            _ => name.to_owned(),
+        }
     }
 
     pub(crate) fn missing(&self, name: &str) -> Error {
         Error::MissingTensor {
             file: self.name().into(),
             tensor: self.label(name),
-            similar: similar::closest(name, self.names()),
+            similar: similar::closest(name, self.names()).map(|name| self.label(&name)),
         }
     }
 
@@ -172,18 +286,25 @@ impl Checkpoint {
 
     /// One tensor as it lies in the file.
     ///
-    /// **Errors**: [`Error::MissingTensor`] with the closest name that exists.
+    /// **Errors**: [`Error::MissingTensor`] with the closest name that exists; [`Error::HeaderOnly`].
     pub fn require(&self, name: &str) -> Result<RawTensor<'_>> {
-        self.describe(name)
+        let raw = self.describe(name)?;
+        if raw.bytes.len() == raw.size_bytes {
+            return Ok(raw);
+        }
+        Err(Error::HeaderOnly {
+            file: self.name().into(),
+            tensor: self.label(name),
+        })
     }
 
     /// Gives the pages of a mapped tensor back to the system, once its elements are somewhere else: a model is not held
     /// twice while it is loaded. Who reads the tensor again has it read from the file again.
     pub(crate) fn release(&self, name: &str) {
-        let Some((file, info)) = self.inner.tensors.get(name) else {
+        let Some(Entry { file, info, .. }) = self.inner.tensors.get(name) else {
             return;
         };
-        if let Some(Bytes::Mapped(map)) = self.inner.files.get(*file) {
+        if let Some(Bytes::Mapped(map)) = self.inner.files.get(*file).map(|(_, bytes)| &**bytes) {
             release(map, &info.range);
         }
     }
@@ -200,39 +321,42 @@ impl std::fmt::Debug for Checkpoint {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
+impl Inner {
+    /// Tensors of one file and where its data ends; the rest of its header goes into `self`.
+    fn read_header(&mut self, file: &str, bytes: &[u8], part: Part) -> Result<(BTreeMap<String, TensorInfo>, u64)> {
+        if !bytes.starts_with(gguf::MAGIC) {
+            let header = match part {
+                Part::Whole => header::parse(file, bytes),
+                Part::Header => header::parse_start(file, bytes),
+            }?;
+            self.metadata.extend(header.metadata);
+            return Ok((header.tensors, header.end));
+        }
+        let header = match part {
+            Part::Whole => gguf::parse(file, bytes),
+            Part::Header => gguf::header(file, bytes),
+        }?;
+        if let Some(Value::Integer(count @ 2..)) = header.values.get("split.count") {
+            return Err(Error::BadShards {
+                file: file.into(),
+                reason: format!("it is one of {count} GGUF files; join them with `llama-gguf-split --merge`"),
+            });
+        }
+        let texts = header
+            .values
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.to_text()?)));
+        self.metadata.extend(texts);
+        Arc::make_mut(&mut self.values).extend(header.values);
+        Ok((header.tensors, header.end))
+    }
 }
 
-fn open_sharded(path: &Path) -> Result<Checkpoint> {
-    let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    let index: Index = serde_json::from_slice(&text).map_err(|e| Error::BadJson {
-        file: name.clone(),
-        reason: e.to_string(),
-    })?;
-    let bad = |reason: String| Error::BadShards {
-        file: name.clone(),
-        reason,
-    };
-    let shards: std::collections::BTreeSet<&String> = index.weight_map.values().collect();
-    let mut files = Vec::new();
-    for shard in shards {
-        // An index is a file from outside: it must not lead out of its folder.
-        if Path::new(shard)
-            .file_name()
-            .is_none_or(|n| n.to_string_lossy() != shard.as_str())
-        {
-            return Err(bad(format!("`{shard}` is not a plain file name")));
-        }
-        files.push((shard.clone(), map(&path.with_file_name(shard))?));
-    }
-    let checkpoint = Checkpoint::new(name.clone(), files)?;
-    match index.weight_map.keys().find(|tensor| checkpoint.get(tensor).is_none()) {
-        Some(tensor) => Err(bad(format!("no file holds tensor `{tensor}`, which the index lists"))),
-        None => Ok(checkpoint),
-    }
+/// How much of a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Header,
 }
 
 #[cfg(unix)]
@@ -248,7 +372,7 @@ fn release(map: &memmap2::Mmap, range: &Range<usize>) {
 fn release(_map: &memmap2::Mmap, _range: &Range<usize>) {}
 
 /// Maps a file, or reads it where the system cannot map it (some network and virtual file systems).
-fn map(path: &Path) -> Result<Bytes> {
+pub(crate) fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     // SAFETY: the mapping is private and only read. Every value that is computed from it is checked or plain data, so
     // a file that another process overwrites meanwhile gives wrong numbers, not undefined behaviour in safe code; a

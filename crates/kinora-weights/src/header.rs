@@ -29,6 +29,19 @@ impl TensorInfo {
     pub fn encoding(&self) -> Option<Encoding> {
         Encoding::of_file(&self.dtype_name)
     }
+
+    /// A part along the first axis; `None` if there are not as many rows, or if they are not cut at whole bytes.
+    pub fn rows(&self, rows: Range<usize>) -> Option<Self> {
+        let all = *self.shape.first()?;
+        let row_bytes = self.range.len().checked_div(all)?;
+        if rows.end > all || rows.start > rows.end || row_bytes * all != self.range.len() {
+            return None;
+        }
+        let mut part = self.clone();
+        part.shape[0] = rows.len();
+        part.range = self.range.start + rows.start * row_bytes..self.range.start + rows.end * row_bytes;
+        Some(part)
+    }
 }
 
 /// Tensors and free-form strings of one file.
@@ -36,6 +49,8 @@ impl TensorInfo {
 pub(crate) struct Header {
     pub tensors: BTreeMap<String, TensorInfo>,
     pub metadata: BTreeMap<String, String>,
+    /// Where the data ends, counted from the beginning of the file.
+    pub end: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -47,6 +62,26 @@ struct RawTensor {
 
 /// Reads and checks the header of a whole file in `bytes`; `file` is its name for messages.
 pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Header> {
+    let header = parse_start(file, bytes)?;
+    let got_bytes = bytes.len() as u64;
+    if header.end > got_bytes {
+        return Err(Error::Truncated {
+            file: file.into(),
+            expected_bytes: header.end,
+            got_bytes,
+        });
+    }
+    if header.end < got_bytes {
+        return Err(Error::BadHeader {
+            file: file.into(),
+            reason: format!("{} bytes follow the last tensor", got_bytes - header.end),
+        });
+    }
+    Ok(header)
+}
+
+/// As [`parse`], for bytes that need not hold the data.
+pub(crate) fn parse_start(file: &str, bytes: &[u8]) -> Result<Header> {
     refuse_other_formats(file, bytes)?;
     let truncated = |expected: u64| Error::Truncated {
         file: file.into(),
@@ -90,13 +125,7 @@ pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Header> {
             header.tensors.insert(name, info);
         }
     }
-    let end = check_coverage(&header, data_start).map_err(bad)?;
-    if end > bytes.len() {
-        return Err(truncated(end as u64));
-    }
-    if end < bytes.len() {
-        return Err(bad(format!("{} bytes follow the last tensor", bytes.len() - end)));
-    }
+    header.end = check_coverage(&header, data_start).map_err(bad)? as u64;
     Ok(header)
 }
 
@@ -157,20 +186,15 @@ fn element_bits(dtype: &str) -> Option<usize> {
     })
 }
 
-const PICKLE_HINT: &str =
-    "pickle files can run code when they are read, so kinora refuses them; get the safetensors version of this model";
+const PICKLE_HINT: &str = "pickle files can run code when they are read, so kinora refuses them; \
+    `kinora convert` makes a safetensors file of one without running anything";
 
 /// First bytes of files that people do hand to `--model`, what they are, and what to do then.
-const OTHER_FORMATS: [(&[u8], &str, &str); 8] = [
+const OTHER_FORMATS: [(&[u8], &str, &str); 7] = [
     (b"PK\x03\x04", "it is a PyTorch archive (zip with pickle)", PICKLE_HINT),
     (b"\x80\x02", "it is a Python pickle", PICKLE_HINT),
     (b"\x80\x03", "it is a Python pickle", PICKLE_HINT),
     (b"\x80\x04", "it is a Python pickle", PICKLE_HINT),
-    (
-        b"GGUF",
-        "it is a GGUF file",
-        "get the safetensors version of this model",
-    ),
     (
         b"version https://git-lfs",
         "it is a Git LFS pointer, not the file itself",

@@ -1,6 +1,6 @@
 //! Checkpoint files, model folders, and the models that are installed.
 //!
-//! A [`Checkpoint`] is a safetensors file (or several with an index), mapped into memory and checked before anything is
+//! A [`Checkpoint`] is a safetensors or GGUF file (or several with an index), mapped into memory and checked before anything is
 //! read from it. A model takes its tensors through a [`Reader`]: each with the shape that its configuration promises,
 //! converted to `f32` or packed for a kernel; at the end [`Reader::finish`] refuses weights of which something was left
 //! over. A [`ModelFolder`] is the diffusers layout (`model_index.json`, one folder for each part) with Kinora's manifest
@@ -22,11 +22,12 @@ mod embedded;
 mod encoding;
 mod error;
 mod folder;
-mod gguf;
+pub mod gguf;
 mod header;
 mod manifest;
 mod reader;
 pub mod registry;
+mod shards;
 mod similar;
 mod stored;
 mod verify;

@@ -148,8 +148,7 @@ fn each_kind_of_damage_has_its_message() {
         ),
         ("metadata", with_header(r#"{"__metadata__":{"n":1}}"#, 0)),
         ("PyTorch archive", b"PK\x03\x04\0\0\0\0\0\0\0\0".to_vec()),
-        ("Python pickle", b"\x80\x02}q\0X\x01\0\0\0aq\x01K\x01s.".to_vec()),
-        ("GGUF", b"GGUF\x03\0\0\0\0\0\0\0".to_vec()),
+        ("kinora convert", b"\x80\x02}q\0X\x01\0\0\0aq\x01K\x01s.".to_vec()),
         (
             "git lfs pull",
             b"version https://git-lfs.github.com/spec/v1\noid".to_vec(),
@@ -216,7 +215,14 @@ fn shards_open_together_and_an_index_cannot_lead_astray() {
             "is in 3.safetensors and in a file before it",
             r#"{"b":"1.safetensors","a.weight":"3.safetensors"}"#,
         ),
-        ("could not open", r#"{"b":"4.safetensors"}"#),
+        (
+            "4.safetensors is missing, which holds tensor `b` and 1 more",
+            r#"{"b":"4.safetensors","e":"4.safetensors"}"#,
+        ),
+        (
+            "tensor `b` is in 1.safetensors, but the index says 2.safetensors",
+            r#"{"a.weight":"1.safetensors","b":"2.safetensors"}"#,
+        ),
         ("cannot be understood", r#"[]"#),
     ] {
         let text = index(map).expect_err(map).to_string();
