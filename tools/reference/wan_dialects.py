@@ -255,7 +255,9 @@ def lora_files(state, out, run, save):
         key = f"diffusion_model.{name}"
         original |= {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up, f"{key}.alpha": alpha}
         lightx2v |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up * factor}
-    for source in (_convert_musubi_wan_lora_to_diffusers(dict(kohya)), _convert_non_diffusers_wan_lora_to_diffusers(dict(original))):
+    # The converters multiply in place, so they get copies.
+    kohya_copy, original_copy = ({key: value.clone() for key, value in file.items()} for file in (kohya, original))
+    for source in (_convert_musubi_wan_lora_to_diffusers(kohya_copy), _convert_non_diffusers_wan_lora_to_diffusers(original_copy)):
         assert set(source) == set(diffusers) and all(torch.equal(source[k], diffusers[k]) for k in source)
     for name, difference in wanted.items():
         base, end = name.rsplit(".", 1)
