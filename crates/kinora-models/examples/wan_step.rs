@@ -121,7 +121,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Once for a whole clip, whatever the number of steps.
     let begin = Instant::now();
-    let context = transformer.embed_context(&text)?;
+    let context = transformer.embed_context(&text, None)?;
     let context_s = begin.elapsed().as_secs_f64();
 
     let timesteps = Timesteps::uniform(timestep, transformer.token_grid(&latents)?.iter().product());

@@ -21,6 +21,16 @@ pub enum Error {
         /// What is wrong with which field.
         reason: String,
     },
+    /// What a call asks of a model is not what the model can do.
+    #[error("{model}: {reason}\nhint: {hint}")]
+    Refused {
+        /// The model family.
+        model: &'static str,
+        /// What was asked.
+        reason: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// A file of the judge's folder is not there or not readable.
     #[error("cannot read {}: {source}\nhint: a judge is a folder with config.json and model.safetensors", path.display())]
     JudgeFile {

@@ -62,7 +62,7 @@ fn main() {
         let caption = parser.parse(prompt, PromptMode::Auto).unwrap().model_prompt;
         let (cond, uncond) = (embed(&caption), embed(""));
         let clips = models.each_ref().map(|m| {
-            let contexts = [&cond, &uncond].map(|t| m.transformer.embed_context(t).unwrap());
+            let contexts = [&cond, &uncond].map(|t| m.transformer.embed_context(t, None).unwrap());
             make(m, &contexts, latent_frames, steps, &arena)
         });
         for (i, precision) in Precision::ALL.into_iter().enumerate().skip(1) {

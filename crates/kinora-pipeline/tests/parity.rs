@@ -78,7 +78,7 @@ fn the_original_weights_give_the_reference_numbers() {
             let want = fixture.tensor(expected);
             println!("{name} {expected}: max abs {:.2e}", max_abs(&states, &want));
             assert_close(expected, states.as_slice(), want.as_slice(), 1e-4);
-            contexts.push(transformer.embed_context(&states).unwrap());
+            contexts.push(transformer.embed_context(&states, None).unwrap());
         }
 
         // Four Euler steps under guidance

@@ -53,8 +53,14 @@ impl Toybox {
         let settings: Json = serde_json::from_str(golden.meta("run")).unwrap();
         let number = |key: &str| settings[key].as_f64().unwrap();
         let text = |key: &str| settings[key].as_str().unwrap();
-        let cond = self.transformer.embed_context(&self.context(text("prompt"))).unwrap();
-        let uncond = self.transformer.embed_context(&self.context(text("negative"))).unwrap();
+        let cond = self
+            .transformer
+            .embed_context(&self.context(text("prompt")), None)
+            .unwrap();
+        let uncond = self
+            .transformer
+            .embed_context(&self.context(text("negative")), None)
+            .unwrap();
         let noise = golden.tensor("noise");
         let [frames, rows, columns] = self.transformer.token_grid(&noise).unwrap();
         let clean_frames = clean.as_ref().map_or(0, |clean| clean.dims()[2]);

@@ -39,6 +39,15 @@ pub struct Config {
     /// Width of the extra image keys and values; goes with `image_dim`.
     #[serde(default)]
     pub added_kv_proj_dim: Option<usize>,
+    /// Learnt positions of image tokens, in models that take a first and a last frame.
+    #[serde(default)]
+    pub pos_embed_seq_len: Option<usize>,
+    /// The main blocks that take a hint from the control branch, ascending from 0 (VACE); absent elsewhere.
+    #[serde(default)]
+    pub vace_layers: Option<Vec<usize>>,
+    /// Channels of the control latents; goes with `vace_layers`.
+    #[serde(default)]
+    pub vace_in_channels: Option<usize>,
 }
 
 impl Config {
@@ -50,6 +59,11 @@ impl Config {
     /// Latent channels of the prediction.
     pub fn out_channels(&self) -> usize {
         self.out_channels.unwrap_or(self.in_channels)
+    }
+
+    /// The main blocks that take a hint from the control branch: none without one.
+    pub fn control_layers(&self) -> &[usize] {
+        self.vace_layers.as_deref().unwrap_or_default()
     }
 
     /// Latent positions under one token.
@@ -101,13 +115,48 @@ impl Config {
             Some("rms_norm_across_heads") => {}
             other => return refuse(format!("qk_norm is {other:?}; only \"rms_norm_across_heads\" is known")),
         }
-        if self.image_dim.is_some() || self.added_kv_proj_dim.is_some() {
-            return refuse(
-                "image_dim and added_kv_proj_dim (CLIP image tokens of Wan 2.1 image-to-video) are not supported"
-                    .into(),
-            );
+        self.validate_image()?;
+        self.validate_control()
+    }
+
+    fn validate_control(&self) -> Result<()> {
+        match (&self.vace_layers, self.vace_in_channels) {
+            (None, None) => Ok(()),
+            (Some(layers), Some(1..=0x10_0000)) => {
+                let ascends = layers.is_sorted_by(|a, b| a < b) && layers.first() == Some(&0);
+                if ascends && layers.iter().all(|&layer| layer < self.num_layers) {
+                    return Ok(());
+                }
+                refuse(format!(
+                    "vace_layers is {layers:?}; expected ascending numbers of blocks, from 0 and below {}",
+                    self.num_layers
+                ))
+            }
+            (layers, channels) => refuse(format!(
+                "vace_layers is {layers:?} and vace_in_channels is {channels:?}; expected both, or neither"
+            )),
         }
-        Ok(())
+    }
+
+    fn validate_image(&self) -> Result<()> {
+        let width = self.width();
+        match (self.image_dim, self.added_kv_proj_dim) {
+            (None, None) if self.pos_embed_seq_len.is_none() => Ok(()),
+            (None, None) => refuse("pos_embed_seq_len is given without image_dim: positions of no tokens".into()),
+            (Some(1..=0x10_0000), Some(keys)) if keys == width => match self.pos_embed_seq_len {
+                Some(positions) if positions == 0 || positions % 2 != 0 || positions > 1 << 20 => refuse(format!(
+                    "pos_embed_seq_len is {positions}; expected the tokens of two pictures, an even number"
+                )),
+                _ => Ok(()),
+            },
+            (Some(image), Some(keys)) => refuse(format!(
+                "image_dim is {image} and added_kv_proj_dim is {keys}; expected 1 to {} and the model's width, {width}",
+                1 << 20
+            )),
+            (image, keys) => refuse(format!(
+                "image_dim is {image:?} and added_kv_proj_dim is {keys:?}; a model has both or neither"
+            )),
+        }
     }
 }
 
@@ -152,5 +201,42 @@ mod tests {
             assert!(error.contains(field), "{field}: {error}");
         }
         assert!(Config::from_json("{}").is_err());
+    }
+
+    #[test]
+    fn parts_that_go_together_are_refused_alone() {
+        let with = |changes: &[(&str, serde_json::Value)]| {
+            let mut json: serde_json::Value = serde_json::from_str(TOYBOX).unwrap();
+            for (field, value) in changes {
+                json[*field] = value.clone();
+            }
+            Config::from_json(&json.to_string()).map_err(|error| error.to_string())
+        };
+        let image = [("image_dim", 1280.into()), ("added_kv_proj_dim", 512.into())];
+        let control = |layers: &[usize]| [("vace_layers", layers.into()), ("vace_in_channels", 96.into())];
+        assert!(with(&image).is_ok() && with(&control(&[0, 5, 11])).is_ok());
+        let two = [&image[..], &[("pos_embed_seq_len", 514.into())]].concat();
+        assert_eq!(with(&two).unwrap().pos_embed_seq_len, Some(514));
+        let refused = [
+            (vec![("pos_embed_seq_len", 514.into())], "pos_embed_seq_len"),
+            (
+                [&image[..], &[("pos_embed_seq_len", 5.into())]].concat(),
+                "an even number",
+            ),
+            (
+                vec![image[0].clone(), ("added_kv_proj_dim", 510.into())],
+                "the model's width, 512",
+            ),
+            (vec![image[1].clone()], "both or neither"),
+            (vec![control(&[0])[0].clone()], "vace_in_channels is None"),
+            (control(&[2, 4]).to_vec(), "ascending numbers of blocks, from 0"),
+            (control(&[0, 4, 4]).to_vec(), "ascending"),
+            (control(&[0, 12]).to_vec(), "below 12"),
+            (control(&[]).to_vec(), "ascending"),
+        ];
+        for (changes, reason) in refused {
+            let error = with(&changes).unwrap_err();
+            assert!(error.contains(reason), "{changes:?}: {error}");
+        }
     }
 }

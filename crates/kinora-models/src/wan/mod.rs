@@ -1,9 +1,23 @@
 //! Wan: the video diffusion transformer of Wan 2.1 and 2.2 and of Toybox.
 
+mod attention;
 mod block;
+mod blocks;
 mod config;
+mod context;
+mod image;
+mod layout;
+mod options;
+mod patch;
 mod rope;
+mod tap;
+mod time;
 mod transformer;
+mod vace;
 
 pub use config::Config;
-pub use transformer::{Context, Timesteps, Transformer};
+pub use context::Context;
+pub use options::{ContextMemory, LoadOptions, Residency};
+pub use time::Timesteps;
+pub use transformer::Transformer;
+pub use vace::Control;

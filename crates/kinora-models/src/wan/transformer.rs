@@ -12,81 +12,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kinora_kernels::{Activation, Input, Linear, Precision, activate, linear};
+use kinora_kernels::{Activation, Input, Linear, PerToken, layer_norm, linear};
 use kinora_tensor::Tensor;
-use kinora_weights::{Checkpoint, Reader};
+use kinora_weights::Checkpoint;
 
-use super::block::{Block, CrossKeyValue, ModulationTable, per_token};
+use super::block::{ModulationTable, Surroundings};
+use super::blocks::Blocks;
 use super::config::Config;
+use super::context::{Context, ContextEmbedder};
+use super::layout::Place;
+use super::options::{ContextMemory, LoadOptions};
+use super::patch::{patchify, unpatchify};
 use super::rope::Rope;
-use crate::Result;
-
-/// The noise level of every token: the distinct timesteps, and which of them each token has.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Timesteps {
-    /// Distinct timesteps, 0 (clean) to 1000 (pure noise).
-    pub distinct: Vec<f32>,
-    /// For each token of each batch entry, its place in `distinct`; B·L entries.
-    pub row_of_token: Vec<u32>,
-}
-
-impl Timesteps {
-    /// The same timestep for all `tokens` (of all batch entries together).
-    pub fn uniform(timestep: f32, tokens: usize) -> Self {
-        Self {
-            distinct: vec![timestep],
-            row_of_token: vec![0; tokens],
-        }
-    }
-
-    /// Clean tokens (timestep 0) where `is_clean`, `timestep` elsewhere.
-    pub fn with_clean(timestep: f32, is_clean: &[bool]) -> Self {
-        let row_of_token = is_clean.iter().map(|&clean| u32::from(clean)).collect();
-        Self {
-            distinct: vec![timestep, 0.0],
-            row_of_token,
-        }
-    }
-}
-
-/// What a run's text turns into once: the keys and values of cross-attention of every block.
-pub struct Context {
-    blocks: Vec<CrossKeyValue>,
-}
-
-/// Two linear layers with an activation between them.
-struct Mlp {
-    linear_1: Linear,
-    activation: Activation,
-    linear_2: Linear,
-}
-
-impl Mlp {
-    fn load(reader: &Reader, inputs: usize, width: usize, activation: Activation) -> Result<Self> {
-        Ok(Self {
-            linear_1: reader.linear("linear_1", width, inputs)?,
-            activation,
-            linear_2: reader.linear("linear_2", width, width)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(linear(
-            &linear(x, &self.linear_1, self.activation)?,
-            &self.linear_2,
-            Activation::None,
-        )?)
-    }
-}
+use super::tap::Taps;
+use super::time::{Time, TimeEmbedder, Timesteps};
+use super::vace::{Control, ControlBranch, add_hint};
+use crate::{Error, Result};
 
 /// The transformer with its weights.
 pub struct Transformer {
     config: Config,
     patch_embedding: Linear,
-    time_embedder: Mlp,
-    time_proj: Linear,
-    text_embedder: Mlp,
-    blocks: Vec<Block>,
+    time_embedder: TimeEmbedder,
+    context_embedder: ContextEmbedder,
+    blocks: Blocks,
+    contexts: ContextMemory,
+    control: Option<ControlBranch>,
     head_modulation: ModulationTable,
     proj_out: Linear,
     /// That of the last grid: all steps of a run have the same.
@@ -96,40 +47,54 @@ pub struct Transformer {
 impl Transformer {
     /// Reads every tensor of `checkpoint`.
     ///
-    /// The attention and feed-forward layers of the blocks are packed in `precision`. Patch, time and text embedders, the
+    /// The attention and feed-forward layers of the blocks are packed in the precision of `options`. Patch, time and text embedders, the
     /// modulation and the head stay f32: they are small, and an error in them reaches every token.
     ///
     /// **Errors**: a tensor that is missing, has another shape, or that nothing reads.
-    pub fn load(checkpoint: &Checkpoint, config_json: &str, precision: Precision) -> Result<Self> {
-        let config = Config::from_json(config_json)?;
+    pub fn load(checkpoint: &Checkpoint, config_json: &str, options: impl Into<LoadOptions>) -> Result<Self> {
+        let (config, options) = (Config::from_json(config_json)?, options.into());
         let reader = checkpoint.reader();
-        let in_blocks = reader.with_precision(precision);
+        let in_blocks = reader.with_precision(options.precision);
         let (width, embedder) = (config.width(), reader.at("condition_embedder"));
         let transformer = Self {
             patch_embedding: reader.linear("patch_embedding", width, config.in_channels * config.patch_volume())?,
             rope: Mutex::new(None),
-            time_embedder: Mlp::load(&embedder.at("time_embedder"), config.freq_dim, width, Activation::Silu)?,
-            time_proj: embedder.linear("time_proj", 6 * width, width)?,
-            text_embedder: Mlp::load(
-                &embedder.at("text_embedder"),
-                config.text_dim,
-                width,
-                Activation::GeluTanh,
-            )?,
-            blocks: (0..config.num_layers)
-                .map(|i| Block::load(&in_blocks.at(format_args!("blocks.{i}")), &config))
-                .collect::<Result<_>>()?,
+            time_embedder: TimeEmbedder::load(&embedder, &config)?,
+            context_embedder: ContextEmbedder::load(&embedder, &config)?,
+            control: ControlBranch::load(&reader, &in_blocks, &config)?,
+            blocks: Blocks::load(checkpoint, &in_blocks, &config, options.residency)?,
+            contexts: options.contexts,
             head_modulation: ModulationTable(reader.tensor("scale_shift_table", &[1, 2, width])?),
             proj_out: reader.linear("proj_out", config.out_channels() * config.patch_volume(), width)?,
             config,
         };
-        reader.finish(&[])?;
+        let unread = transformer.blocks.unread(&transformer.config);
+        reader.finish(&unread.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(transformer)
     }
 
     /// The hyper-parameters.
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Memory of the packed weights. Of streamed blocks those count that are being read or used.
+    pub fn bytes(&self) -> usize {
+        self.bytes_outside_blocks() + self.blocks.bytes()
+    }
+
+    /// The largest value that [`Transformer::bytes`] has had.
+    pub fn peak_bytes(&self) -> usize {
+        self.bytes_outside_blocks() + self.blocks.peak_bytes()
+    }
+
+    fn bytes_outside_blocks(&self) -> usize {
+        self.patch_embedding.bytes()
+            + self.time_embedder.bytes()
+            + self.context_embedder.bytes()
+            + self.control.as_ref().map_or(0, ControlBranch::bytes)
+            + size_of::<f32>() * self.head_modulation.0.elements()
+            + self.proj_out.bytes()
     }
 
     /// Tokens that latents of these extents become: frames, rows, columns.
@@ -161,27 +126,49 @@ impl Transformer {
         }
     }
 
-    /// Prepares text for any number of [`Transformer::forward`] calls.
+    /// Prepares text, and the picture of a model that attends to one, for any number of [`Transformer::forward`] calls.
     ///
-    /// **Shapes**: `text [B, S, text_dim]`, as the text encoder gives it.
-    pub fn embed_context(&self, text: &Tensor) -> Result<Context> {
-        let text = self.text_embedder.forward(text)?; // [B, S, M]
-        let blocks = self
-            .blocks
-            .iter()
-            .map(|block| block.cross_key_value(&text))
-            .collect::<Result<_>>()?;
-        Ok(Context { blocks })
+    /// **Shapes**: `text [B, S, text_dim]` as the text encoder gives it; `image [B, T, image_dim]`, the last hidden layer
+    /// but one of CLIP. One picture serves all texts (B = 1). With first and last frame (`pos_embed_seq_len`) the two
+    /// pictures of each clip follow each other: `[2B, T, image_dim]`.
+    ///
+    /// **Errors**: other shapes; a picture that the model has no layers for, or none where it has.
+    pub fn embed_context(&self, text: &Tensor, image: Option<&Tensor>) -> Result<Context> {
+        self.embed(text, image, &mut Taps::none())
+    }
+
+    /// As [`Transformer::embed_context`], showing intermediate tensors to `tap` under the names that the goldens use.
+    pub fn embed_context_tapped(
+        &self,
+        text: &Tensor,
+        image: Option<&Tensor>,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Context> {
+        self.embed(text, image, &mut Taps::to(tap))
+    }
+
+    fn embed(&self, text: &Tensor, image: Option<&Tensor>, tap: &mut Taps) -> Result<Context> {
+        let tokens = self.context_embedder.forward(text, image, tap)?;
+        let places: Vec<Place> = Place::all(&self.config).collect();
+        match (&self.blocks, self.contexts) {
+            (Blocks::Resident { .. }, ContextMemory::Kept) => {
+                Context::of(tokens, places.len()).complete(self.blocks.visit(places), &self.config, tap)
+            }
+            // No pass over all blocks for the text alone: each adds its part when a step comes to it.
+            (Blocks::Streamed(_), ContextMemory::Kept) => Ok(Context::of(tokens, places.len())),
+            (_, ContextMemory::Remade) => Ok(Context::of(tokens, 0)),
+        }
     }
 
     /// The predicted velocity (noise − clean latents).
     ///
     /// **Shapes**: latents `[B, C_in, F, H, W]` → `[B, C_out, F, H, W]`; `timesteps` has one row for each of the B·L tokens.
     pub fn forward(&self, latents: &Tensor, timesteps: &Timesteps, context: &Context) -> Result<Tensor> {
-        self.forward_tapped(latents, timesteps, context, &mut |_, _| ())
+        self.run(latents, timesteps, context, None, &mut Taps::none())
     }
 
-    /// As [`Transformer::forward`], showing intermediate tensors to `tap` under the names that the goldens use.
+    /// As [`Transformer::forward`], showing intermediate tensors to `tap` under the names that the goldens use. What a
+    /// fused operation never writes is computed once more for it.
     pub fn forward_tapped(
         &self,
         latents: &Tensor,
@@ -189,146 +176,127 @@ impl Transformer {
         context: &Context,
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
+        self.run(latents, timesteps, context, None, &mut Taps::to(tap))
+    }
+
+    /// As [`Transformer::forward`], steered by control latents as well. `None` is the same as a scale of 0 for each hint.
+    ///
+    /// **Shapes**: as there; see [`Control`].
+    ///
+    /// **Errors**: control on a model without `vace_layers`, or of other extents than the latents.
+    pub fn forward_controlled(
+        &self,
+        latents: &Tensor,
+        timesteps: &Timesteps,
+        context: &Context,
+        control: Option<&Control>,
+    ) -> Result<Tensor> {
+        self.run(latents, timesteps, context, control, &mut Taps::none())
+    }
+
+    /// As [`Transformer::forward_controlled`], showing intermediate tensors to `tap` as [`Transformer::forward_tapped`] does.
+    pub fn forward_controlled_tapped(
+        &self,
+        latents: &Tensor,
+        timesteps: &Timesteps,
+        context: &Context,
+        control: Option<&Control>,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor> {
+        self.run(latents, timesteps, context, control, &mut Taps::to(tap))
+    }
+
+    fn run(
+        &self,
+        latents: &Tensor,
+        timesteps: &Timesteps,
+        context: &Context,
+        control: Option<&Control>,
+        tap: &mut Taps,
+    ) -> Result<Tensor> {
         let grid = self.token_grid(latents)?;
         // 1. Patches and positions
         let patches = patchify(latents, self.config.patch_size)?; // [B, L, C·P]
         let mut tokens = linear(&patches, &self.patch_embedding, Activation::None)?; // [B, L, M]
-        tap("patch_embedding", &tokens);
+        drop(patches);
+        tap.show("patch_embedding", &tokens);
         let rope = self.rope(grid);
 
         // 2. Timesteps
-        let codes = sinusoidal_code(latents, &timesteps.distinct, self.config.freq_dim)?; // [R, freq_dim]
-        let time = self.time_embedder.forward(&codes)?; // [R, M]
-        tap("temb", &time);
-        let rows = timesteps.distinct.len();
-        let activated = activate(time.try_clone()?, Activation::Silu)?;
-        let projection =
-            linear(&activated, &self.time_proj, Activation::None)?.reshape([rows, 6, self.config.width()])?;
-        tap("time_proj", &projection);
+        let time = self.time_embedder.forward(latents, &timesteps.distinct, tap)?;
 
         // 3. Blocks
-        for (i, (block, context)) in self.blocks.iter().zip(&context.blocks).enumerate() {
-            tokens = block.forward(tokens, &projection, &timesteps.row_of_token, context, &rope)?;
-            tap(&format!("blocks.{i}"), &tokens);
+        let around = Surroundings {
+            time_projection: &time.projection,
+            row_of_token: &timesteps.row_of_token,
+            rope: &rope,
+        };
+        let mut control = match control {
+            Some(control) => Some((&control.scales, self.control_tokens(control, &tokens, latents, tap)?)),
+            None => None,
+        };
+        for visited in self.blocks.visit(Place::visited(&self.config, control.is_some())) {
+            let (place, block) = visited?;
+            let context = context.for_block(&block, place, &self.config, tap)?;
+            match (place, control.take()) {
+                (Place::Control(i), Some((scales, steering))) => {
+                    let steering = block.forward(steering, &around, &context, place, tap)?;
+                    tap.show(format_args!("{place}.tokens"), &steering);
+                    if let Some(hint) = block.hint(&steering)? {
+                        tap.show(format_args!("{place}.hint"), &hint);
+                        tokens = add_hint(tokens, hint, scales[i])?;
+                    }
+                    control = Some((scales, steering));
+                }
+                (_, waiting) => {
+                    tokens = block.forward(tokens, &around, &context, place, tap)?;
+                    tap.show(place, &tokens);
+                    control = waiting;
+                }
+            }
         }
+        drop(control);
 
-        // 4. Head: both rows of its table are offsets of the same time embedding
-        let mut twice = time.uninit_like([rows, 2, self.config.width()])?;
-        for (pair, row) in twice
-            .as_mut_slice()
-            .chunks_exact_mut(2 * self.config.width())
-            .zip(time.as_slice().chunks_exact(self.config.width()))
-        {
-            pair[..row.len()].copy_from_slice(row);
-            pair[row.len()..].copy_from_slice(row);
+        // 4. Head
+        let patches = self.head(&tokens, &time, &timesteps.row_of_token, tap)?; // [B, L, P·C]
+        unpatchify(&patches, grid, self.config.patch_size)
+    }
+
+    /// What the first control block reads, `[B, L, M]`.
+    fn control_tokens(&self, control: &Control, main: &Tensor, latents: &Tensor, tap: &mut Taps) -> Result<Tensor> {
+        let Some(branch) = &self.control else {
+            return Err(Error::Refused {
+                model: "wan transformer",
+                reason: "control latents are given, and this model has no control branch".into(),
+                hint: "a VACE model has one: its config names vace_layers",
+            });
+        };
+        let extents = latents.dims_of("wan transformer", "[B, C, F, H, W]")?;
+        branch.tokens(control, main, extents, &self.config, tap)
+    }
+
+    /// (1 + scale) · norm(x) + shift, then to patches. Both rows of its table are offsets of the same time embedding.
+    fn head(&self, tokens: &Tensor, time: &Time, row_of_token: &[u32], tap: &mut Taps) -> Result<Tensor> {
+        let [rows, width] = time.embedding.dims_of("wan transformer", "[R, M]")?;
+        let mut twice = time.embedding.uninit_like([rows, 2, width])?;
+        let pairs = twice.as_mut_slice().chunks_exact_mut(2 * width);
+        for (pair, row) in pairs.zip(time.embedding.as_slice().chunks_exact(width)) {
+            pair[..width].copy_from_slice(row);
+            pair[width..].copy_from_slice(row);
         }
         let (shift, scale) = (
             self.head_modulation.part(&twice, 0)?,
             self.head_modulation.part(&twice, 1)?,
         );
-        let rows = &timesteps.row_of_token;
+        tap.make("norm_out", || Ok(layer_norm(tokens, None, None, self.config.eps)?))?;
         let input = Input::Modulated {
-            x: &tokens,
-            shift: per_token(&shift, rows)?,
-            scale: per_token(&scale, rows)?,
+            x: tokens,
+            shift: PerToken::new(&shift, row_of_token)?,
+            scale: PerToken::new(&scale, row_of_token)?,
             eps: self.config.eps,
         };
-        let patches = linear(input, &self.proj_out, Activation::None)?; // [B, L, P·C]
-        tap("proj_out", &patches);
-        unpatchify(&patches, grid, self.config.patch_size)
-    }
-}
-
-/// `[cos, sin]` code of timesteps at frequencies 10000^(−i/half). **Shapes**: R timesteps → `[R, dim]`.
-fn sinusoidal_code(like: &Tensor, timesteps: &[f32], dim: usize) -> Result<Tensor> {
-    let half = dim / 2;
-    let mut code = like.uninit_like([timesteps.len(), dim])?;
-    for (row, &timestep) in code.as_mut_slice().chunks_exact_mut(dim).zip(timesteps) {
-        for i in 0..half {
-            // The reference computes frequency and angle in f32; at timestep 1000 that is visible in the fourth digit.
-            let frequency = (-(10_000f32.ln()) * i as f32 / half as f32).exp();
-            let angle = timestep * frequency;
-            row[i] = angle.cos();
-            row[half + i] = angle.sin();
-        }
-    }
-    Ok(code)
-}
-
-/// `[B,C,F,H,W]` → `[B,L,C·P]`; a token's features are ordered (channel, frame, row, column of the patch), as the
-/// weight of the reference's strided convolution is.
-fn patchify(latents: &Tensor, [pf, ph, pw]: [usize; 3]) -> Result<Tensor> {
-    let [batch, channels, frames, height, width] = latents.dims_of("patchify", "[B, C, F, H, W]")?;
-    let tokens = (frames / pf) * (height / ph) * (width / pw);
-    let mut out = latents.uninit_like([batch, tokens, channels * pf * ph * pw])?;
-    let source = latents.as_slice();
-    let mut values = out.as_mut_slice().iter_mut();
-    for b in 0..batch {
-        for_each_patch([frames / pf, height / ph, width / pw], |f, y, x| {
-            for c in 0..channels {
-                for_each_patch([pf, ph, pw], |df, dy, dx| {
-                    let (f, y, x) = (f * pf + df, y * ph + dy, x * pw + dx);
-                    let at = (((b * channels + c) * frames + f) * height + y) * width + x;
-                    if let Some(value) = values.next() {
-                        *value = source[at];
-                    }
-                });
-            }
-        });
-    }
-    Ok(out)
-}
-
-/// `[B,L,P·C]` → `[B,C,F,H,W]`; here a token's features are ordered (frame, row, column of the patch, channel).
-fn unpatchify(tokens: &Tensor, [gf, gh, gw]: [usize; 3], [pf, ph, pw]: [usize; 3]) -> Result<Tensor> {
-    let [batch, _, features] = tokens.dims_of("unpatchify", "[B, L, P·C]")?;
-    let channels = features / (pf * ph * pw);
-    let [frames, height, width] = [gf * pf, gh * ph, gw * pw];
-    let mut out = tokens.uninit_like([batch, channels, frames, height, width])?;
-    let target = out.as_mut_slice();
-    let mut values = tokens.as_slice().iter();
-    for b in 0..batch {
-        for_each_patch([gf, gh, gw], |f, y, x| {
-            for_each_patch([pf, ph, pw], |df, dy, dx| {
-                let (f, y, x) = (f * pf + df, y * ph + dy, x * pw + dx);
-                for (c, value) in (0..channels).zip(&mut values) {
-                    target[(((b * channels + c) * frames + f) * height + y) * width + x] = *value;
-                }
-            });
-        });
-    }
-    Ok(out)
-}
-
-fn for_each_patch([frames, height, width]: [usize; 3], mut visit: impl FnMut(usize, usize, usize)) {
-    for f in 0..frames {
-        for y in 0..height {
-            for x in 0..width {
-                visit(f, y, x);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patches_keep_every_value_and_know_their_place() {
-        let values: Vec<f32> = (0..2 * 3 * 2 * 4 * 4).map(|v| v as f32).collect();
-        let latents = Tensor::from_slice(&values, [2, 3, 2, 4, 4]).unwrap();
-        let patches = patchify(&latents, [1, 2, 2]).unwrap();
-        assert_eq!(patches.dims(), &[2, 8, 12]);
-        // Second token of the first frame: columns 2 and 3 of rows 0 and 1, channel by channel.
-        assert_eq!(&patches.as_slice()[12..18], &[2.0, 3.0, 6.0, 7.0, 34.0, 35.0]);
-    }
-
-    #[test]
-    fn unpatchify_reads_channels_last() {
-        let tokens = Tensor::from_slice(&[0.0, 10.0, 1.0, 11.0, 2.0, 12.0, 3.0, 13.0], [1, 1, 8]).unwrap();
-        let latents = unpatchify(&tokens, [1, 1, 1], [1, 2, 2]).unwrap();
-        assert_eq!(latents.dims(), &[1, 2, 1, 2, 2]);
-        assert_eq!(latents.as_slice(), &[0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0]);
+        let patches = linear(input, &self.proj_out, Activation::None)?;
+        tap.show("proj_out", &patches);
+        Ok(patches)
     }
 }

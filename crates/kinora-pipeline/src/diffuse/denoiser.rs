@@ -102,7 +102,7 @@ impl<'a> Denoiser<'a> {
 
     fn prepare(&self, transformer: &Transformer, guided: bool) -> Result<Text> {
         let conditioning = self.conditioning;
-        let embed = |text: &Tensor| transformer.embed_context(text);
+        let embed = |text: &Tensor| transformer.embed_context(text, None);
         let uncond = conditioning.uncond.as_ref().filter(|_| guided);
         Ok(match uncond {
             None => Text::Single(embed(&conditioning.cond)?),
