@@ -17,7 +17,7 @@ pub fn embed_bytes(config: &Config, tokens: &[usize], precision: Precision) -> u
     let (packed, reading) = (block_bytes(config, precision), FLOAT * width * inner);
     let states = FLOAT * all * width;
     // While a block is packed only the states are there; while it works nothing is read.
-    (packed + states + reading.max(working_bytes(config, longest, precision))) as u64
+    (packed + states + reading.max(working_bytes(config, longest))) as u64
 }
 
 /// One packed block.
@@ -39,15 +39,30 @@ pub fn block_bytes(config: &Config, precision: Precision) -> usize {
 }
 
 /// What a block holds for a text beside its context. Buffers of different sizes do not stand in for each other.
-fn working_bytes(config: &Config, tokens: usize, precision: Precision) -> usize {
+fn working_bytes(config: &Config, tokens: usize) -> usize {
     let (width, inner) = (config.d_model, config.inner_width());
     // The norm and what a sub-layer gives; q, k, v and what attention makes of them, with keys and values packed for it;
     // the two inner tensors of the feed-forward.
     let floats = tokens * (2 * width + 6 * inner + 2 * config.d_ff) + 2 * tokens * config.num_heads;
-    // The input of a layer, rounded.
-    let rounded = match precision {
-        Precision::F32 => 0,
-        _ => tokens * config.d_ff * 2,
-    };
-    FLOAT * floats + rounded
+    FLOAT * floats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_encoder_of_wan_takes_half_a_gigabyte_in_bf16() {
+        let config = Config::from_json(
+            r#"{"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
+            "relative_attention_num_buckets": 32, "layer_norm_epsilon": 1e-6, "feed_forward_proj": "gated-gelu"}"#,
+        )
+        .unwrap();
+        let megabytes = |precision| embed_bytes(&config, &[512, 126], precision) / 1_000_000;
+        assert_eq!(
+            [Precision::F32, Precision::Bf16, Precision::Int8].map(megabytes),
+            [891, 505, 355]
+        );
+        assert_eq!(embed_bytes(&config, &[], Precision::Bf16) / 1_000_000, 453);
+    }
 }

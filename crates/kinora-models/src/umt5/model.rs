@@ -265,6 +265,7 @@ impl Umt5 {
             tap(text, "hidden.0", &x);
             states.push(x);
         }
+        self.table.release();
         for i in 0..config.num_layers {
             if !go_on(i) {
                 return Ok(None);
@@ -278,6 +279,8 @@ impl Umt5 {
                 };
                 tap(text, &format!("hidden.{}", i + 1), &x);
                 next.push(x);
+                // The next text has another length, which these buffers do not fit.
+                arena.trim();
             }
             states = next;
         }
