@@ -5,6 +5,7 @@ import judge_tiny
 import minilm_tiny
 import parse_words
 import sampling
+import step_caches
 import taehv_tiny
 import tokenizer_cases
 import toybox_small
@@ -21,6 +22,7 @@ import wan_vae_tiny
 
 SCRIPTS = (
     wan_schedules,
+    step_caches,
     wan_i2v_tiny,
     wan_vace_tiny,
     wan_vae_tiny,

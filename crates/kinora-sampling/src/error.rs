@@ -112,6 +112,22 @@ pub enum Error {
         /// What would fit.
         expected: &'static str,
     },
+    /// A parameter of a step cache outside its range.
+    #[error("a {what} of {value} is not possible for a step cache\nhint: {possible}")]
+    CacheNumber {
+        /// Which parameter.
+        what: &'static str,
+        /// The value asked for.
+        value: f64,
+        /// What is possible.
+        possible: &'static str,
+    },
+    /// A list of ratios that is no curve of MagCache.
+    #[error("these ratios are no curve of MagCache: {reason}\nhint: measure them again in a run without a cache")]
+    Curve {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A name that no sampler or schedule has.
     #[error("there is no {what} named {name:?}\nhint: one of {known}")]
     UnknownName {

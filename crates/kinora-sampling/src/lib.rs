@@ -1,4 +1,4 @@
-//! Schedules (sigmas), samplers (update rules), guidance and seeded noise; knows no model.
+//! Schedules (sigmas), samplers (update rules), guidance, step caches and seeded noise; knows no model.
 //!
 //! A clip starts as noise and is cleaned in steps. The [`Schedule`] lists how noisy the latents are before each step
 //! ([`Sigma`], from 1 down to 0) and what the model is told about it ([`Timestep`]). The [`Sampler`] decides where the
@@ -34,6 +34,7 @@
 //! ```
 
 mod bytes;
+mod cache;
 mod clean;
 mod combine;
 mod error;
@@ -48,6 +49,7 @@ mod samplers;
 mod schedule;
 mod state;
 
+pub use cache::{Branch, CacheKind, CacheReport, Decision, MagCalibration, MagCurve, StepCache};
 pub use clean::Clean;
 pub use error::{Error, Result};
 pub use expert::{Expert, ExpertSwitch};
