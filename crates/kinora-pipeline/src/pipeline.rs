@@ -10,7 +10,7 @@ use kinora_tensor::Arena;
 use kinora_weights::{ModelFolder, registry};
 
 use crate::description::Description;
-use crate::diffuse::{Known, Settings, diffuse};
+use crate::diffuse::{Denoised, Known, Settings, diffuse};
 use crate::map::{ClipTail, Conditioning, clip_tail, encode_frames, file_sha256, first_frame, probe_source};
 use crate::memory_plan::{GuidanceMode, Loaded, MemoryPlan, Networks, check_model, packed_bytes};
 use crate::model::{Model, joined};
@@ -188,7 +188,9 @@ impl Pipeline {
         let mut conditioning = Conditioning {
             cond,
             uncond,
+            image: None,
             known: Known::Nothing,
+            control: None,
         };
         for variant in 0..request.variants {
             let seed = request.seed.wrapping_add(u64::from(variant));
@@ -311,9 +313,11 @@ impl Pipeline {
                 guidance: Guidance::new(plan.guidance_scale)?,
                 guidance_mode,
                 switch: None,
+                load: self.model.precision.into(),
+                cache: None,
                 keep_experts: true,
             };
-            let latents = watch.stage(Stage::Diffuse, |observer| {
+            let Denoised { latents, .. } = watch.stage(Stage::Diffuse, |observer| {
                 diffuse(
                     &self.model.experts,
                     &self.model.vae_config,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kinora_models::wan::{Context, Timesteps, Transformer};
-use kinora_sampling::{Eval, Expert};
+use kinora_sampling::{Branch, CacheReport, Decision, Eval, Expert, StepCache};
 use kinora_tensor::Tensor;
 
 use super::{Known, Settings};
@@ -34,6 +34,8 @@ pub(super) struct Denoiser<'a> {
     experts: &'a Experts,
     conditioning: &'a Conditioning,
     settings: &'a Settings,
+    /// Steps that take over the prediction of the step before.
+    cache: Option<StepCache>,
     /// What the run starts from, kept where the model must see known frames at the run's noise level.
     noise: Option<Tensor>,
     active: Option<Active>,
@@ -52,6 +54,11 @@ impl<'a> Denoiser<'a> {
             experts,
             conditioning,
             settings,
+            cache: settings
+                .cache
+                .clone()
+                .map(|kind| StepCache::new(kind, settings.schedule.steps()))
+                .transpose()?,
             noise: needs_noise.then(|| noise.try_clone()).transpose()?,
             active: None,
         })
@@ -64,45 +71,48 @@ impl<'a> Denoiser<'a> {
         let guided = guidance.needs_uncond(eval.step_index, eval.sigma, expert);
         let noise = self.noise.as_ref().unwrap_or(eval.latents);
         let shown = conditioning.known.shown(eval.latents, noise, eval.sigma)?;
-        let active = self.activate(expert, guided)?;
         let shown = shown.as_ref().unwrap_or(eval.latents);
-        let transformer = &active.transformer;
-        let patch_frames = transformer.config().patch_size[0];
-        let timesteps = conditioning
-            .known
-            .timesteps(eval.timestep.0, transformer.token_grid(shown)?, patch_frames);
-        let (cond, uncond) = active.predict(shown, &timesteps)?;
+        self.activate(expert, guided)?;
+        let Some(active) = &self.active else {
+            unreachable!("an expert was activated")
+        };
+        // The second evaluation of a step is one that a cache was never measured for.
+        let cache = self.cache.as_mut().filter(|_| eval.call == 0);
+        let (cond, uncond) = active.predict(eval, shown, conditioning, cache)?;
         Ok(guidance.apply(eval.step_index, eval.sigma, expert, cond, uncond.as_ref())?)
     }
 
-    /// The expert with its text, for guided or unguided steps; another one is given up first.
-    fn activate(&mut self, expert: Expert, guided: bool) -> Result<&Active> {
+    /// What the cache of this run did, if there is one.
+    pub(super) fn cache_report(&self) -> Option<CacheReport> {
+        self.cache.as_ref().map(StepCache::report)
+    }
+
+    /// Makes the expert with its text ready, for guided or unguided steps; another one is given up first.
+    fn activate(&mut self, expert: Expert, guided: bool) -> Result<()> {
         let fits = |active: &Active| active.expert == expert && active.text.is_guided() == guided;
-        let active = match self.active.take() {
-            Some(active) if fits(&active) => active,
-            old => {
-                if let Some(old) = old.filter(|old| old.expert != expert) {
-                    let slot = self.experts.slot(old.expert);
-                    drop(old);
-                    if !self.settings.keep_experts {
-                        slot.release();
-                    }
-                }
-                let transformer = self.experts.slot(expert).get(())?;
-                let text = self.prepare(&transformer, guided)?;
-                Active {
-                    expert,
-                    transformer,
-                    text,
-                }
+        if self.active.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        if let Some(old) = self.active.take().filter(|old| old.expert != expert) {
+            let slot = self.experts.slot(old.expert);
+            drop(old);
+            if !self.settings.keep_experts {
+                slot.release();
             }
-        };
-        Ok(self.active.insert(active))
+        }
+        let transformer = self.experts.slot(expert).get(self.settings.load)?;
+        let text = self.prepare(&transformer, guided)?;
+        self.active = Some(Active {
+            expert,
+            transformer,
+            text,
+        });
+        Ok(())
     }
 
     fn prepare(&self, transformer: &Transformer, guided: bool) -> Result<Text> {
         let conditioning = self.conditioning;
-        let embed = |text: &Tensor| transformer.embed_context(text, None);
+        let embed = |text: &Tensor| transformer.embed_context(text, conditioning.image.as_ref());
         let uncond = conditioning.uncond.as_ref().filter(|_| guided);
         Ok(match uncond {
             None => Text::Single(embed(&conditioning.cond)?),
@@ -124,24 +134,62 @@ impl Text {
 }
 
 impl Active {
-    /// What the model predicts with the prompt and, on guided steps, without.
-    fn predict(&self, latents: &Tensor, timesteps: &Timesteps) -> Result<(Tensor, Option<Tensor>)> {
-        let forward = |context| self.transformer.forward(latents, timesteps, context);
+    /// What the model predicts for `shown` with the prompt and, on guided steps, without.
+    fn predict(
+        &self,
+        eval: &Eval<'_>,
+        shown: &Tensor,
+        conditioning: &Conditioning,
+        mut cache: Option<&mut StepCache>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (patch_frames, grid) = (
+            self.transformer.config().patch_size[0],
+            self.transformer.token_grid(shown)?,
+        );
+        let timesteps = conditioning.known.timesteps(eval.timestep.0, grid, patch_frames);
+        let control = conditioning.control.as_ref();
+        let forward = |context| -> Result<Tensor> {
+            Ok(self
+                .transformer
+                .forward_controlled(shown, &timesteps, context, control)?)
+        };
         Ok(match &self.text {
-            Text::Single(context) => (forward(context)?, None),
-            Text::Sequential { cond, uncond } => (forward(cond)?, Some(forward(uncond)?)),
+            Text::Single(context) => (cached(cache, Branch::Cond, eval, || forward(context))?, None),
+            Text::Sequential { cond, uncond } => {
+                let cond = cached(cache.as_deref_mut(), Branch::Cond, eval, || forward(cond))?;
+                (cond, Some(cached(cache, Branch::Uncond, eval, || forward(uncond))?))
+            }
             Text::Batched(context) => {
                 let twice = Timesteps {
-                    distinct: timesteps.distinct.clone(),
                     row_of_token: timesteps.row_of_token.repeat(2),
+                    distinct: timesteps.distinct,
                 };
-                let both = self
-                    .transformer
-                    .forward(&concat_batch(latents, latents)?, &twice, context)?;
+                let both = concat_batch(shown, shown)?;
+                let both = self.transformer.forward_controlled(&both, &twice, context, control)?;
                 let (cond, uncond) = split_batch(&both)?;
                 (cond, Some(uncond))
             }
         })
+    }
+}
+
+/// The prediction of a branch, or what the cache says that it would be.
+fn cached(
+    cache: Option<&mut StepCache>,
+    branch: Branch,
+    eval: &Eval<'_>,
+    predict: impl FnOnce() -> Result<Tensor>,
+) -> Result<Tensor> {
+    let Some(cache) = cache else {
+        return predict();
+    };
+    match cache.decide(branch, eval.latents, eval.step_index)? {
+        Decision::Reuse(velocity) => Ok(velocity),
+        Decision::Compute => {
+            let velocity = predict()?;
+            cache.observe(branch, eval.latents, &velocity)?;
+            Ok(velocity)
+        }
     }
 }
 

@@ -5,7 +5,11 @@ mod known;
 mod preview;
 
 use kinora_kernels::trace;
-use kinora_sampling::{Clean, Eval, Expert, ExpertSwitch, Guidance, Sampler, SamplerRun, Schedule, Stream, noise_in};
+use kinora_models::wan::LoadOptions;
+use kinora_sampling::{
+    CacheKind, CacheReport, Clean, Eval, Expert, ExpertSwitch, Guidance, Sampler, SamplerRun, Schedule, Stream,
+    noise_in,
+};
 use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use known::Known;
@@ -31,6 +35,10 @@ pub(crate) struct Settings {
     pub(crate) guidance_mode: GuidanceMode,
     /// When the second of two experts takes over.
     pub(crate) switch: Option<ExpertSwitch>,
+    /// How the experts are loaded.
+    pub(crate) load: LoadOptions,
+    /// Which steps may take over the prediction of the step before, if any.
+    pub(crate) cache: Option<CacheKind>,
     /// Whether an expert stays loaded when the other one takes over.
     pub(crate) keep_experts: bool,
 }
@@ -45,9 +53,16 @@ impl Settings {
     }
 }
 
+/// What a pass of the model made.
+pub(crate) struct Denoised {
+    /// `[1, C, F, h, w]`, normalised.
+    pub(crate) latents: Tensor,
+    /// What the step cache saved and may have cost, if there was one.
+    pub(crate) cache: Option<CacheReport>,
+}
+
 /// Runs the denoising loop.
-///
-/// **Shapes**: → `[1, C, F, h, w]`, normalised latents. **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
+/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
 pub(crate) fn diffuse(
     experts: &Experts,
     vae: &VaeConfig,
@@ -56,7 +71,7 @@ pub(crate) fn diffuse(
     settings: &Settings,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
-) -> Result<Tensor> {
+) -> Result<Denoised> {
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
     let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
@@ -98,7 +113,10 @@ pub(crate) fn diffuse(
     }
     let mut latents = run.into_latents();
     conditioning.known.finish(&mut latents);
-    Ok(latents)
+    Ok(Denoised {
+        latents,
+        cache: denoiser.cache_report(),
+    })
 }
 
 #[cfg(test)]

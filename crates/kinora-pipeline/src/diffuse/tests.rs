@@ -49,7 +49,9 @@ fn run_in(
     let conditioning = Conditioning {
         cond: text(1),
         uncond: (guidance_mode != GuidanceMode::Off).then(|| text(2)),
+        image: None,
         known: Known::Nothing,
+        control: None,
     };
     let settings = Settings {
         grid,
@@ -60,6 +62,8 @@ fn run_in(
         guidance: Guidance::new(if guidance_mode == GuidanceMode::Off { 1.0 } else { 5.0 }).unwrap(),
         guidance_mode,
         switch: None,
+        load: model.precision.into(),
+        cache: None,
         keep_experts: true,
     };
     let cancel = CancelToken::new();
@@ -73,6 +77,7 @@ fn run_in(
         &cancel,
     )
     .unwrap()
+    .latents
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use kinora_media::{ClipReader, Fit, Fps, Frame, Limits, fit, probe, read_image};
+use kinora_media::{ClipReader, Fit, Fps, Frame, Interpolator, Limits, fit, probe, read_image};
 use sha2::{Digest, Sha256};
 
 use crate::plan::SourceClip;
@@ -51,6 +51,45 @@ pub(crate) fn probe_source(path: &Path) -> Result<SourceClip> {
         fps: info.fps,
         frames: info.frames as usize,
     })
+}
+
+/// The first `most_frames` frames of the clip in `path`, at the model's rate and `size`.
+pub(crate) fn clip_head(path: &Path, model_fps: Fps, most_frames: usize, size: Size) -> Result<Vec<Frame>> {
+    let refuse = |source| input_error(path, source);
+    let reader = ClipReader::open(path, &Limits::default()).map_err(refuse)?;
+    let mut resampler = Interpolator::new(reader.info().fps, model_fps);
+    let mut frames = Vec::new();
+    for frame in reader {
+        let frame = fit(&frame.map_err(refuse)?, size.width_px, size.height_px, Fit::Cover).map_err(Error::Media)?;
+        frames.extend(resampler.push(frame).map_err(Error::Media)?);
+        if frames.len() >= most_frames {
+            break;
+        }
+    }
+    frames.extend(resampler.finish());
+    frames.truncate(most_frames);
+    match frames.is_empty() {
+        true => Err(refuse(kinora_media::Error::NoFrames)),
+        false => Ok(frames),
+    }
+}
+
+/// The frames of a mask: a clip, or one picture for all frames.
+pub(crate) fn mask_frames(path: &Path, model_fps: Fps, most_frames: usize, size: Size) -> Result<Vec<Frame>> {
+    match read_image(path, &Limits::default()) {
+        Ok(image) if !image.animated => {
+            let frame = fit(&image.frame, size.width_px, size.height_px, Fit::Cover).map_err(Error::Media)?;
+            Ok(vec![frame; most_frames])
+        }
+        _ => clip_head(path, model_fps, most_frames, size),
+    }
+}
+
+/// A picture of what shall appear: the whole of it on a white ground of `size`.
+pub(crate) fn reference(path: &Path, size: Size) -> Result<Frame> {
+    let image = read_image(path, &Limits::default()).map_err(|source| input_error(path, source))?;
+    let matte = [255; 3];
+    fit(&image.frame, size.width_px, size.height_px, Fit::Contain { matte }).map_err(Error::Media)
 }
 
 /// Reads `path` once from start to end and keeps its last frames at the model's rate and `size`, so that memory does not

@@ -7,7 +7,7 @@ mod text;
 mod vae;
 
 use kinora_kernels::Precision;
-use kinora_models::wan;
+use kinora_models::wan::{self, LoadOptions};
 use kinora_sampling::Expert;
 use kinora_weights::ModelFolder;
 
@@ -28,19 +28,21 @@ pub(crate) struct Model {
     pub(crate) experts: Experts,
     pub(crate) vae: Slot<Vae>,
     pub(crate) text: Text,
+    /// What the large layers are packed in.
+    pub(crate) precision: Precision,
 }
 
 /// The transformers of a model.
 pub(crate) struct Experts {
     /// The only one, or that for high noise.
-    high_noise: Slot<wan::Transformer>,
+    high_noise: Slot<wan::Transformer, LoadOptions>,
     /// That for low noise, if it is another one.
-    low_noise: Option<Slot<wan::Transformer>>,
+    low_noise: Option<Slot<wan::Transformer, LoadOptions>>,
 }
 
 impl Experts {
     /// The one that `expert` means.
-    pub(crate) fn slot(&self, expert: Expert) -> &Slot<wan::Transformer> {
+    pub(crate) fn slot(&self, expert: Expert) -> &Slot<wan::Transformer, LoadOptions> {
         match (expert, &self.low_noise) {
             (Expert::LowNoise, Some(low_noise)) => low_noise,
             _ => &self.high_noise,
@@ -48,7 +50,7 @@ impl Experts {
     }
 
     /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot<wan::Transformer>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot<wan::Transformer, LoadOptions>> {
         std::iter::once(&self.high_noise).chain(&self.low_noise)
     }
 }
@@ -65,20 +67,25 @@ impl Model {
             record: record(folder)?,
             transformer_config: wan::Config::from_json(&folder.config("transformer")?)?,
             experts: Experts {
-                high_noise: transformer_slot(folder, "transformer", precision)?,
+                high_noise: transformer_slot(folder, "transformer")?,
                 low_noise: None,
             },
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,
             description,
+            precision,
         })
     }
 
     /// Loads every network side by side: the parts are independent files.
     pub(crate) fn load_all(&self) -> Result<()> {
         std::thread::scope(|scope| {
-            let experts: Vec<_> = self.experts.iter().map(|slot| scope.spawn(|| slot.get(()))).collect();
+            let experts: Vec<_> = self
+                .experts
+                .iter()
+                .map(|slot| scope.spawn(|| slot.get(self.precision.into())))
+                .collect();
             drop(self.vae.get(())?);
             experts
                 .into_iter()
@@ -105,10 +112,10 @@ fn record(folder: &ModelFolder) -> Result<ModelRecord> {
     })
 }
 
-fn transformer_slot(folder: &ModelFolder, part: &str, precision: Precision) -> Result<Slot<wan::Transformer>> {
+fn transformer_slot(folder: &ModelFolder, part: &str) -> Result<Slot<wan::Transformer, LoadOptions>> {
     let (checkpoint, config) = (folder.checkpoint(part)?, folder.config(part)?);
-    Ok(Slot::new(move |()| {
-        Ok(wan::Transformer::load(&checkpoint, &config, precision)?)
+    Ok(Slot::new(move |options| {
+        Ok(wan::Transformer::load(&checkpoint, &config, options)?)
     }))
 }
 
