@@ -11,12 +11,15 @@ use memmap2::UncheckedAdvice;
 
 use crate::gguf::{self, Value};
 use crate::header::{self, TensorInfo};
+use crate::lora::Changes;
 use crate::{Encoding, Error, Reader, Result, shards, similar};
 
 /// All tensors of a model part by name. Cheap to clone; clones share the bytes.
 #[derive(Clone)]
 pub struct Checkpoint {
     inner: Arc<Inner>,
+    /// What LoRAs add to what a reader gives.
+    changes: Option<Arc<Changes>>,
 }
 
 struct Inner {
@@ -152,7 +155,10 @@ impl Checkpoint {
             };
             inner.files.push((file_name, Arc::new(bytes)));
         }
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+            changes: None,
+        })
     }
 
     /// The same bytes under other names: `rename` says for each tensor what it is called from now on and which of its rows are meant (all
@@ -193,7 +199,10 @@ impl Checkpoint {
             values: self.inner.values.clone(),
             own_names: Some(own_names),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+            changes: None,
+        })
     }
 
     /// What messages call this checkpoint: its path, or the name it was given.
@@ -307,6 +316,18 @@ impl Checkpoint {
         if let Some(Bytes::Mapped(map)) = self.inner.files.get(*file).map(|(_, bytes)| &**bytes) {
             release(map, &info.range);
         }
+    }
+
+    /// The same tensors with other changes.
+    pub(crate) fn with_changes(&self, changes: Arc<Changes>) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            changes: Some(changes),
+        }
+    }
+
+    pub(crate) fn changes(&self) -> Option<&Changes> {
+        self.changes.as_deref()
     }
 
     /// A view that takes tensors by name and remembers which were taken.

@@ -186,6 +186,9 @@ pub enum Error {
         /// All names.
         installed: Vec<String>,
     },
+    /// A LoRA cannot be read or does not fit.
+    #[error(transparent)]
+    Lora(Box<crate::lora::LoraError>),
     /// A buffer could not be made.
     #[error(transparent)]
     Tensor(#[from] kinora_tensor::Error),
@@ -201,6 +204,12 @@ pub enum Error {
     },
 }
 
+impl From<crate::lora::LoraError> for Error {
+    fn from(error: crate::lora::LoraError) -> Self {
+        Self::Lora(Box::new(error))
+    }
+}
+
 impl Error {
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
@@ -209,7 +218,7 @@ impl Error {
     }
 }
 
-fn suggestion(similar: &Option<String>) -> String {
+pub(crate) fn suggestion(similar: &Option<String>) -> String {
     similar
         .as_ref()
         .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kinora_kernels::{Conv2d, Conv3d, Linear, Precision};
 use kinora_tensor::Tensor;
 
+use crate::lora::{LoraUse, Patch};
 use crate::stored::{Stored, is_marker};
 use crate::{Checkpoint, Error, Result};
 
@@ -113,7 +114,8 @@ impl Reader {
         if shape.first() != Some(&out) || shape.iter().product::<usize>() != out * inner {
             return Err(self.wrong_shape(&weight, format!("[{out}, {inner}]"), &shape));
         }
-        let stored = self.stored(&weight)?;
+        let mut stored = self.stored(&weight)?;
+        let beside = self.beside(&mut stored);
         let bytes = self.checkpoint.require(&self.full(&weight))?.bytes;
         let bias = self.bias(name, bias, out)?;
         let bias = bias.as_deref();
@@ -133,7 +135,25 @@ impl Reader {
         if damaged.into_inner() {
             return Err(self.checkpoint.not_finite(&self.full(&weight)));
         }
+        let layer = match beside {
+            // Branches have no int8 form, as convolutions have none.
+            Some(change) => (self.precision.of_convolutions()).and_then(|precision| change.beside(layer?, precision)),
+            None => layer,
+        };
         layer.map_err(|source| self.refused(name, source))
+    }
+
+    /// What LoRAs add beside a layer rather than to its rows; it is taken out of `stored`.
+    fn beside(&self, stored: &mut Stored) -> Option<Arc<Patch>> {
+        let change = stored.change.take()?;
+        // Bytes that stay as they are cannot be changed by less than their steps.
+        let is_kept = self.precision == Precision::Int8 && stored.row_scales().is_some();
+        let is_asked_for = self.checkpoint.changes().is_some_and(|c| c.how == LoraUse::Branch);
+        if (is_kept || is_asked_for) && change.is_low_rank() {
+            return Some(change);
+        }
+        stored.change = Some(change);
+        None
     }
 
     /// The square convolution `name`: `name.weight` `[out, in, kernel, kernel]`, and `name.bias` if `bias`. Packed in the
@@ -237,7 +257,10 @@ impl Reader {
     fn stored(&self, name: &str) -> Result<Stored> {
         let full = self.full(name);
         let mut used = vec![full.clone()];
-        let stored = Stored::find(&self.checkpoint, &full, &mut |name| used.push(name.to_owned()))?;
+        let mut stored = Stored::find(&self.checkpoint, &full, &mut |name| used.push(name.to_owned()))?;
+        if let Some(changes) = self.checkpoint.changes() {
+            stored.change = changes.of(&full)?.map(Arc::new);
+        }
         self.lock().extend(used);
         Ok(stored)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::checkpoint::RawTensor;
 use crate::encoding::{Encoding, is_group, turn};
 use crate::error::one_of;
+use crate::lora::Patch;
 use crate::{Checkpoint, Error, Result};
 
 const PLAIN: [Encoding; 3] = [Encoding::F32, Encoding::F16, Encoding::Bf16];
@@ -29,6 +30,8 @@ pub(crate) struct Stored {
     scale: Scale,
     /// Length of the groups that were turned; see [`turn`].
     turned: Option<usize>,
+    /// What LoRAs add to each row.
+    pub change: Option<Arc<Patch>>,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +139,7 @@ impl Stored {
             width,
             scale,
             turned,
+            change: None,
         })
     }
 
@@ -164,10 +168,16 @@ impl Stored {
         if let Some(group) = self.turned {
             turn(out, group);
         }
+        if let Some(change) = &self.change {
+            change.add_to_row(n, out);
+        }
     }
 
     /// The scales of rows that are bytes as they lie, for kernels that keep them.
     pub fn row_scales(&self) -> Option<Vec<f32>> {
+        if self.change.is_some() {
+            return None;
+        }
         match (&self.scale, self.encoding, self.turned) {
             (Scale::Rows(scales), Encoding::I8, None) => Some(scales.to_vec()),
             (Scale::All(scale), Encoding::I8, None) => Some(vec![*scale; self.rows]),
