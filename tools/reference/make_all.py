@@ -10,6 +10,7 @@ import taehv_tiny
 import tokenizer_cases
 import toybox_small
 import umt5_tiny
+import umt5_tokenizer
 import wan_dialects
 import wan_i2v_tiny
 import wan_names
@@ -27,6 +28,7 @@ SCRIPTS = (
     wan_vace_tiny,
     wan_vae_tiny,
     umt5_tiny,
+    umt5_tokenizer,
     wan_pipeline_tiny,
     wan_prompts,
     wan_names,

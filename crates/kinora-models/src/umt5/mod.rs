@@ -4,6 +4,8 @@
 mod config;
 pub mod memory;
 mod model;
+mod tokenizer;
 
 pub use config::Config;
 pub use model::Umt5;
+pub use tokenizer::{GgufPieces, Tokenizer, Tokens};
