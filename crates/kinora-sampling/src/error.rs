@@ -20,7 +20,7 @@ pub enum Error {
         /// Steps asked for.
         steps: usize,
         /// What is possible.
-        possible: &'static str,
+        possible: String,
     },
     /// A list of timesteps that is not a way from noise to a clean result.
     #[error("entry {index} of the list is {entry}\nhint: whole numbers from 1000 down to 1, each below the one before")]

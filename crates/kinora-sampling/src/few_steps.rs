@@ -84,12 +84,15 @@ impl Schedule {
     }
 
     /// A shift multiplies the ratio of noise to signal, so it is well defined here too; published models need none.
+    ///
+    /// **Errors**: as [`Schedule::rcm`], [`Error::Shift`].
     pub(crate) fn rcm_shifted(steps: usize, sigma_max: f64, shift: f64) -> Result<Self> {
+        check_shift(shift)?;
         if !(1..=Self::MAX_RCM_STEPS).contains(&steps) {
             return Err(Error::StepsOfKind {
                 kind: ScheduleKind::Rcm.name(),
                 steps,
-                possible: "1 to 4",
+                possible: format!("1 to {}", Self::MAX_RCM_STEPS),
             });
         }
         // The next angle is 1.5, and the list has to fall.

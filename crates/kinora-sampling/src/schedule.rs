@@ -160,7 +160,7 @@ impl Schedule {
                 return Err(Error::StepsOfKind {
                     kind: kind.name(),
                     steps,
-                    possible: "3",
+                    possible: FASTWAN_LIST.len().to_string(),
                 });
             }
             ScheduleKind::Rcm => return Self::rcm_shifted(steps, Self::RCM_SIGMA_MAX, shift),
