@@ -31,6 +31,23 @@ pub enum Error {
         /// What to do instead.
         hint: &'static str,
     },
+    /// A clip ended inside a group of frames that make one latent frame.
+    #[error(
+        "{frames} frames are not 1 and then groups of {group}, each of which is one latent frame\nhint: {fits} frames would do"
+    )]
+    UnfinishedClip {
+        /// How many frames were given.
+        frames: usize,
+        /// Frames of a latent frame after the first.
+        group: usize,
+        /// The nearest shorter clip that is whole.
+        fits: usize,
+    },
+    /// Frames were given to an autoencoder of which the decoder alone was loaded.
+    #[error(
+        "only the decoder of this autoencoder was loaded\nhint: load the whole autoencoder to encode pictures or clips"
+    )]
+    NoEncoder,
     /// A file of the judge's folder is not there or not readable.
     #[error("cannot read {}: {source}\nhint: a judge is a folder with config.json and model.safetensors", path.display())]
     JudgeFile {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::error::parse_config;
+use crate::nn::latents::Scale;
 use crate::{Error, Result};
 
 /// Width of the encoder's feature maps; the published architecture has one width throughout.
@@ -62,6 +63,13 @@ impl Config {
             .iter()
             .map(|&halves| if halves { 2 } else { 1 })
             .product()
+    }
+
+    pub(super) fn scale(&self) -> Scale<'_> {
+        Scale {
+            mean: &self.latents_mean,
+            std: &self.latents_std,
+        }
     }
 
     /// Reads and validates `config.json`.

@@ -150,7 +150,7 @@ impl Decoder<'_> {
     /// **Shapes**: `latents [1, C, F, h, w]` (normalised), of which frame `index` is decoded → frames `[H, W, 3]`.
     /// **Range**: 0..1.
     pub fn push(&mut self, latents: &Tensor, index: usize, emit: &mut dyn FnMut(Tensor) -> Result<()>) -> Result<()> {
-        let frame = denormalise(latents, index, &self.vae.config)?; // [1, h, w, C]
+        let frame = self.vae.config.scale().denormalise("taehv decode", latents, index)?; // [1, h, w, C]
         let (vae, to_drop) = (self.vae, &mut self.to_drop);
         self.memory.push(&vae.decoder, frame, &mut |pixels| {
             if *to_drop > 0 {
@@ -193,41 +193,9 @@ impl Encoder<'_> {
             let pixels = frame.try_clone()?.reshape([1, height, width, channels])?;
             let pixels = pixel_unshuffle(&pixels, config.patch_size)?;
             self.memory.push(&self.vae.encoder, pixels, &mut |latent| {
-                emit(normalise(&latent, config)?)
+                emit(config.scale().normalise("taehv encode", &latent)?)
             })?;
         }
         Ok(())
     }
-}
-
-/// Frame `index` of `[1, C, F, h, w]`, scaled back to what the decoder was trained on, channels last: `[1, h, w, C]`.
-fn denormalise(latents: &Tensor, index: usize, config: &Config) -> Result<Tensor> {
-    let [batch, channels, frames, height, width] = latents.dims_of("taehv decode", "[1, C, F, h, w]")?;
-    if batch != 1 || channels != config.latent_channels || index >= frames {
-        let expected = format!("[1, {}, more than {index}, h, w]", config.latent_channels);
-        return Err(latents.mismatch("taehv decode", expected).into());
-    }
-    let area = height * width;
-    let mut out = latents.uninit_like([1, height, width, channels])?;
-    for (c, (mean, std)) in config.latents_mean.iter().zip(&config.latents_std).enumerate() {
-        let plane = &latents.as_slice()[(c * frames + index) * area..][..area];
-        for (pixel, value) in out.as_mut_slice().chunks_exact_mut(channels).zip(plane) {
-            pixel[c] = value * std + mean;
-        }
-    }
-    Ok(out)
-}
-
-/// The reverse of [`denormalise`]: `[1, h, w, C]` → `[C, h, w]`.
-fn normalise(latent: &Tensor, config: &Config) -> Result<Tensor> {
-    let [_, height, width, channels] = latent.dims_of("taehv encode", "[1, h, w, C]")?;
-    let area = height * width;
-    let mut out = latent.uninit_like([channels, height, width])?;
-    for (c, plane) in out.as_mut_slice().chunks_exact_mut(area).enumerate() {
-        let (mean, std) = (config.latents_mean[c], config.latents_std[c]);
-        for (value, pixel) in plane.iter_mut().zip(latent.as_slice().chunks_exact(channels)) {
-            *value = (pixel[c] - mean) / std;
-        }
-    }
-    Ok(out)
 }

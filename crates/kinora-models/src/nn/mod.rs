@@ -1,0 +1,3 @@
+//! What several families of models share bit for bit.
+
+pub(crate) mod latents;

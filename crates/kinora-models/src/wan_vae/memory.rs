@@ -1,0 +1,1 @@
+//! How much memory the autoencoder takes, from its config alone.
