@@ -10,7 +10,11 @@ import taehv_tiny
 import tokenizer_cases
 import toybox_small
 import umt5_tiny
+<<<<<<< HEAD
 import umt5_tokenizer
+=======
+import wan_causal_tiny
+>>>>>>> a3ace83 (models: Wan block by block in time, with a cache)
 import wan_dialects
 import wan_i2v_tiny
 import wan_names
@@ -26,6 +30,7 @@ SCRIPTS = (
     step_caches,
     wan_i2v_tiny,
     wan_vace_tiny,
+    wan_causal_tiny,
     wan_vae_tiny,
     umt5_tiny,
     umt5_tokenizer,

@@ -5,6 +5,7 @@ use kinora_tensor::Tensor;
 use kinora_weights::Reader;
 
 use super::attention::{Attention, CrossAttention, CrossKeyValue};
+use super::causal::Past;
 use super::config::Config;
 use super::layout::Place;
 use super::rope::Rope;
@@ -136,12 +137,13 @@ impl Block {
         self.cross_attn.keys_and_values(text, image, place, tap)
     }
 
-    /// **Shapes**: tokens `[B, L, M]` → `[B, L, M]`.
+    /// **Shapes**: tokens `[B, L, M]` → `[B, L, M]`. With a `past` they attend to it as well.
     pub(super) fn forward(
         &self,
         tokens: Tensor,
         around: &Surroundings,
         context: &CrossKeyValue,
+        past: Option<Past>,
         place: Place,
         tap: &mut Taps,
     ) -> Result<Tensor> {
@@ -153,6 +155,10 @@ impl Block {
         // 1. Self-attention: x += gate · attn((1 + scale) · norm(x) + shift)
         let m = self.modulation.sub_layer(time_projection, 0)?;
         let [q, k, v] = self.self_attn.turned(m.input(&tokens, row_of_token, self.eps)?, rope)?;
+        let [k, v] = match past {
+            Some(past) => past.joined([k, v])?,
+            None => [k, v],
+        };
         let attended = self.self_attn.mix([&q, &k, &v])?;
         drop((q, k, v));
         let out = &self.self_attn.to_out;

@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod blocks;
+mod causal;
 mod config;
 mod context;
 mod image;
@@ -15,6 +16,7 @@ mod time;
 mod transformer;
 mod vace;
 
+pub use causal::{CacheElement, CacheOptions, KvCache, WriteCache};
 pub use config::Config;
 pub use context::Context;
 pub use options::{ContextMemory, LoadOptions, Residency};

@@ -18,6 +18,7 @@ use kinora_weights::Checkpoint;
 
 use super::block::{ModulationTable, Surroundings};
 use super::blocks::Blocks;
+use super::causal::{KvCache, WriteCache};
 use super::config::Config;
 use super::context::{Context, ContextEmbedder};
 use super::layout::Place;
@@ -28,6 +29,27 @@ use super::tap::Taps;
 use super::time::{Time, TimeEmbedder, Timesteps};
 use super::vace::{Control, ControlBranch, add_hint};
 use crate::{Error, Result};
+
+/// One prediction: what goes in beside the weights.
+struct Call<'a> {
+    latents: &'a Tensor,
+    timesteps: &'a Timesteps,
+    context: &'a Context,
+    control: Option<&'a Control>,
+    past: Option<(&'a mut KvCache, WriteCache)>,
+}
+
+impl<'a> Call<'a> {
+    const fn of(latents: &'a Tensor, timesteps: &'a Timesteps, context: &'a Context) -> Self {
+        Self {
+            latents,
+            timesteps,
+            context,
+            control: None,
+            past: None,
+        }
+    }
+}
 
 /// The transformer with its weights.
 pub struct Transformer {
@@ -41,7 +63,7 @@ pub struct Transformer {
     head_modulation: ModulationTable,
     proj_out: Linear,
     /// That of the last grid: all steps of a run have the same.
-    rope: Mutex<Option<([usize; 3], Arc<Rope>)>>,
+    rope: Mutex<Option<(usize, [usize; 3], Arc<Rope>)>>,
 }
 
 impl Transformer {
@@ -114,13 +136,13 @@ impl Transformer {
         Ok([frames / pf, height / ph, width / pw])
     }
 
-    fn rope(&self, grid: [usize; 3]) -> Arc<Rope> {
+    fn rope(&self, first_frame: usize, grid: [usize; 3]) -> Arc<Rope> {
         let mut kept = self.rope.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
-            Some((of, rope)) if *of == grid => rope.clone(),
+            Some((from, of, rope)) if (*from, *of) == (first_frame, grid) => rope.clone(),
             _ => {
-                let rope = Arc::new(Rope::for_grid(grid, self.config.attention_head_dim));
-                *kept = Some((grid, rope.clone()));
+                let rope = Arc::new(Rope::for_grid(first_frame, grid, self.config.attention_head_dim));
+                *kept = Some((first_frame, grid, rope.clone()));
                 rope
             }
         }
@@ -164,7 +186,7 @@ impl Transformer {
     ///
     /// **Shapes**: latents `[B, C_in, F, H, W]` → `[B, C_out, F, H, W]`; `timesteps` has one row for each of the B·L tokens.
     pub fn forward(&self, latents: &Tensor, timesteps: &Timesteps, context: &Context) -> Result<Tensor> {
-        self.run(latents, timesteps, context, None, &mut Taps::none())
+        self.run(Call::of(latents, timesteps, context), &mut Taps::none())
     }
 
     /// As [`Transformer::forward`], showing intermediate tensors to `tap` under the names that the goldens use. What a
@@ -176,7 +198,7 @@ impl Transformer {
         context: &Context,
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
-        self.run(latents, timesteps, context, None, &mut Taps::to(tap))
+        self.run(Call::of(latents, timesteps, context), &mut Taps::to(tap))
     }
 
     /// As [`Transformer::forward`], steered by control latents as well. `None` is the same as a scale of 0 for each hint.
@@ -191,7 +213,8 @@ impl Transformer {
         context: &Context,
         control: Option<&Control>,
     ) -> Result<Tensor> {
-        self.run(latents, timesteps, context, control, &mut Taps::none())
+        let call = Call::of(latents, timesteps, context);
+        self.run(Call { control, ..call }, &mut Taps::none())
     }
 
     /// As [`Transformer::forward_controlled`], showing intermediate tensors to `tap` as [`Transformer::forward_tapped`] does.
@@ -203,24 +226,77 @@ impl Transformer {
         control: Option<&Control>,
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
-        self.run(latents, timesteps, context, control, &mut Taps::to(tap))
+        let call = Call::of(latents, timesteps, context);
+        self.run(Call { control, ..call }, &mut Taps::to(tap))
     }
 
-    fn run(
+    /// As [`Transformer::forward`] for the next frames of a clip, which see themselves and what `cache` remembers of the
+    /// frames before; see [`KvCache`]. With [`WriteCache::Yes`] they are remembered too.
+    ///
+    /// **Shapes**: as there. Blocks may have any number of frames; the other extents are those of the blocks before.
+    ///
+    /// **Errors**: other extents, a block that the window has no room for. A call that fails remembers nothing.
+    pub fn forward_causal(
         &self,
-        latents: &Tensor,
+        latents_block: &Tensor,
         timesteps: &Timesteps,
         context: &Context,
-        control: Option<&Control>,
-        tap: &mut Taps,
+        cache: &mut KvCache,
+        write: WriteCache,
     ) -> Result<Tensor> {
+        self.run_causal(
+            Call::of(latents_block, timesteps, context),
+            cache,
+            write,
+            &mut Taps::none(),
+        )
+    }
+
+    /// As [`Transformer::forward_causal`], showing intermediate tensors to `tap` as [`Transformer::forward_tapped`] does.
+    pub fn forward_causal_tapped(
+        &self,
+        latents_block: &Tensor,
+        timesteps: &Timesteps,
+        context: &Context,
+        cache: &mut KvCache,
+        write: WriteCache,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<Tensor> {
+        self.run_causal(
+            Call::of(latents_block, timesteps, context),
+            cache,
+            write,
+            &mut Taps::to(tap),
+        )
+    }
+
+    fn run_causal(&self, call: Call, cache: &mut KvCache, write: WriteCache, tap: &mut Taps) -> Result<Tensor> {
+        let grid @ [frames, ..] = self.token_grid(call.latents)?;
+        cache.prepare(call.latents, grid, &self.config)?;
+        let past = Some((&mut *cache, write));
+        let velocity = self.run(Call { past, ..call }, tap)?;
+        if write == WriteCache::Yes {
+            cache.advance(frames);
+        }
+        Ok(velocity)
+    }
+
+    fn run(&self, call: Call, tap: &mut Taps) -> Result<Tensor> {
+        let Call {
+            latents,
+            timesteps,
+            context,
+            control,
+            mut past,
+        } = call;
         let grid = self.token_grid(latents)?;
         // 1. Patches and positions
         let patches = patchify(latents, self.config.patch_size)?; // [B, L, C·P]
         let mut tokens = linear(&patches, &self.patch_embedding, Activation::None)?; // [B, L, M]
         drop(patches);
         tap.show("patch_embedding", &tokens);
-        let rope = self.rope(grid);
+        let first_frame = past.as_ref().map_or(0, |(cache, _)| cache.frames());
+        let rope = self.rope(first_frame, grid);
 
         // 2. Timesteps
         let time = self.time_embedder.forward(latents, &timesteps.distinct, tap)?;
@@ -240,7 +316,7 @@ impl Transformer {
             let context = context.for_block(&block, place, &self.config, tap)?;
             match (place, control.take()) {
                 (Place::Control(i), Some((scales, steering))) => {
-                    let steering = block.forward(steering, &around, &context, place, tap)?;
+                    let steering = block.forward(steering, &around, &context, None, place, tap)?;
                     tap.show(format_args!("{place}.tokens"), &steering);
                     if let Some(hint) = block.hint(&steering)? {
                         tap.show(format_args!("{place}.hint"), &hint);
@@ -249,7 +325,10 @@ impl Transformer {
                     control = Some((scales, steering));
                 }
                 (_, waiting) => {
-                    tokens = block.forward(tokens, &around, &context, place, tap)?;
+                    let past = past
+                        .as_mut()
+                        .and_then(|(cache, write)| cache.block(place.index(&self.config), *write));
+                    tokens = block.forward(tokens, &around, &context, past, place, tap)?;
                     tap.show(place, &tokens);
                     control = waiting;
                 }

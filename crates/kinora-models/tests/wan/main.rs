@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
+mod causal;
 mod common;
 mod image;
 mod streamed;
