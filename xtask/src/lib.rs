@@ -1,10 +1,11 @@
-//! Automation: the rules of the house as checks, the licences of dependencies, and the steps of CI.
+//! Automation: the rules of the house as checks, the licences of dependencies, the table of parity, and the steps of CI.
 //!
 //! Everything works offline, on the files of the working tree, with nothing but cargo. The rules are listed for people
 //! in `docs/tidy.md`; each lives in one module under `tidy/` with tests on small made-up trees.
 
 mod licences;
 mod manifest;
+mod parity;
 mod problem;
 mod spdx;
 mod tidy;
@@ -16,6 +17,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 pub use licences::licences;
+pub use parity::{parity, parity_check};
 pub use problem::Problem;
 pub use tidy::tidy;
 

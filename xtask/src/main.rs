@@ -1,4 +1,4 @@
-//! `cargo xtask tidy | licences | ci`: what the library does, from the command line.
+//! `cargo xtask tidy | licences | parity | ci`: what the library does, from the command line.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 tasks:
   tidy       the rules of the house that rustfmt and clippy do not know (docs/tidy.md)
   licences   every dependency may be used under a licence of the list in deny.toml (offline)
+  parity     compares with the references and writes docs/parity.md; --check only says whether it still holds
   ci         the same steps as the continuous integration: bash .ci/run";
 
 fn main() -> ExitCode {
@@ -35,6 +36,14 @@ fn run() -> Result<bool> {
             println!("licences: {checked}");
             Ok(report("licences", &problems))
         }
+        Some("parity") => match std::env::args().nth(2).as_deref() {
+            None => {
+                println!("parity: {}", xtask::parity(root)?);
+                Ok(true)
+            }
+            Some("--check") => Ok(report("parity", &xtask::parity_check(root)?)),
+            Some(other) => bail!("parity has no option {other:?}\n{USAGE}"),
+        },
         Some("ci") => Ok(xtask::ci(root)?),
         Some(other) => bail!("there is no task {other:?}\n{USAGE}"),
         None => bail!("a task is missing\n{USAGE}"),

@@ -51,6 +51,7 @@ pub fn assert_close(name: &str, got: &[f32], want: &[f32], max_abs: f32) {
         got.len(),
         want.len()
     );
+    crate::parity::keep(name, got, want, max_abs);
     let found = Differences::between(got, want, max_abs);
     if let Some(i) = found.first_beyond {
         let from = i.saturating_sub(2);
@@ -93,6 +94,23 @@ pub fn psnr(got: &[f32], want: &[f32], peak: f64) -> f64 {
     10.0 * (peak * peak * got.len() as f64 / error).log10()
 }
 
+/// Cosine of the angle between both as vectors; 1 if both are all zero, 0 if one is.
+pub fn cosine(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len(), "the numbers of values differ");
+    let (mut along, mut got_size, mut want_size) = (0.0_f64, 0.0_f64, 0.0_f64);
+    for (&g, &w) in got.iter().zip(want) {
+        along += f64::from(g) * f64::from(w);
+        got_size += f64::from(g).powi(2);
+        want_size += f64::from(w).powi(2);
+    }
+    match (got_size > 0.0, want_size > 0.0) {
+        (false, false) => 1.0,
+        // At most 1, except by the rounding of sums.
+        (true, true) => (along / (got_size * want_size).sqrt()).min(1.0),
+        _ => 0.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +146,19 @@ mod tests {
     fn equal_values_pass_even_at_tolerance_zero() {
         assert_close("x", &[0.0, -0.0, f32::INFINITY], &[0.0, 0.0, f32::INFINITY], 0.0);
         assert_close("nothing", &[], &[], 0.0);
+    }
+
+    #[test]
+    fn cosine_matches_hand_made_values() {
+        assert_eq!(cosine(&[1.0, 0.0], &[2.0, 0.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 3.0]), 0.0);
+        assert_eq!(cosine(&[1.0], &[-1.0]), -1.0);
+        assert!((cosine(&[1.0, 1.0], &[1.0, 0.0]) - 0.5_f64.sqrt()).abs() < 1e-15);
+        assert_eq!(
+            (cosine(&[0.0], &[0.0]), cosine(&[1.0], &[0.0]), cosine(&[], &[])),
+            (1.0, 0.0, 1.0)
+        );
+        assert_eq!(cosine(&[f32::NAN], &[1.0]), 0.0, "as bad as it gets");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use kinora_tensor::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
+use crate::parity;
+
 /// The manifest beside the fixtures, as `tools/reference/` writes it.
 #[derive(Debug, serde::Deserialize)]
 struct Manifest {
@@ -27,6 +29,8 @@ struct Entry {
 /// One golden file, read whole and checked against its manifest entry.
 #[derive(Debug)]
 pub struct Golden {
+    /// Folder name of the crate, and the name that the golden was opened by.
+    place: [String; 2],
     path: PathBuf,
     entry: Entry,
     meta: BTreeMap<String, String>,
@@ -39,7 +43,9 @@ impl Golden {
     /// Panics if the file or its entry in `manifest.json` is missing, or if the file is not the one of the entry.
     #[track_caller]
     pub fn open(manifest_dir: impl AsRef<Path>, name: &str) -> Self {
-        let (path, entry, bytes) = checked(manifest_dir.as_ref(), &format!("{name}.safetensors"));
+        let manifest_dir = manifest_dir.as_ref();
+        let crate_name = manifest_dir.file_name().unwrap_or_default().to_string_lossy();
+        let (path, entry, bytes) = checked(manifest_dir, &format!("{name}.safetensors"));
         let meta = SafeTensors::read_metadata(&bytes)
             .unwrap_or_else(|e| panic!("{} is not a safetensors file: {e}", path.display()))
             .1
@@ -49,6 +55,7 @@ impl Golden {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         Self {
+            place: [crate_name.into_owned(), name.to_owned()],
             path,
             entry,
             meta,
@@ -58,6 +65,7 @@ impl Golden {
 
     /// The largest absolute difference that the manifest allows for this file.
     pub fn tolerance(&self) -> f32 {
+        self.look();
         self.entry.tolerance
     }
 
@@ -98,6 +106,7 @@ impl Golden {
     /// A tensor of `f32` with the shape that it has in the file.
     #[track_caller]
     pub fn tensor(&self, name: &str) -> Tensor {
+        self.look();
         let view = self.view(name, &[Dtype::F32]);
         let values: Vec<f32> = chunks(view.data()).map(f32::from_le_bytes).collect();
         Tensor::from_slice(&values, view.shape()).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -143,6 +152,20 @@ impl Golden {
             self.path.display()
         );
         safetensors::serialize(tensors, None).expect("tensors of a valid file are valid")
+    }
+
+    /// What follows on this thread is compared with this golden.
+    fn look(&self) {
+        parity::look(|| {
+            let [crate_name, golden] = self.place.clone();
+            parity::Looked {
+                crate_name,
+                golden,
+                script: self.entry.script.clone(),
+                sources: self.entry.sources.clone().into_iter().collect(),
+                tolerance: self.entry.tolerance,
+            }
+        });
     }
 
     fn file(&self) -> SafeTensors<'_> {

@@ -14,14 +14,19 @@
 //! assert_close("output", output.as_slice(), golden.tensor("output").as_slice(), golden.tolerance());
 //! ```
 //!
+//! With `KINORA_PARITY=FILE` in the environment every comparison with a golden also leaves a line in that file, from which
+//! `cargo xtask parity` makes `docs/parity.md`.
+//!
 //! Everything here panics instead of returning errors, because a test has nothing better to do with an error.
 // A test library: a panic is its way to report.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
 mod compare;
 mod golden;
+mod parity;
 
-pub use compare::{Differences, assert_close, nmse, psnr};
+pub use compare::{Differences, assert_close, cosine, nmse, psnr};
 pub use golden::{Golden, read_json};
+pub use parity::parity_note;
 /// A JSON value, as fixtures in JSON are read.
 pub use serde_json::Value as Json;
