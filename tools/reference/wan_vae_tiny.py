@@ -25,6 +25,7 @@ from diffusers import AutoencoderKLWan
 import goldens
 
 SEED = 23
+TOLERANCE = 2e-5
 # Narrow, with the multipliers of the published models.
 COMMON = {
     "_class_name": "AutoencoderKLWan",
@@ -112,6 +113,19 @@ def per_channel(values):
     return torch.tensor(values).view(1, -1, 1, 1, 1)
 
 
+def check_conditioning(config, model, frames, raw, taps):
+    """With two or three channels a norm can blow rounding up: f64 must give the same to half the tolerance, at every tap."""
+    with torch.random.fork_rng():
+        exact = AutoencoderKLWan.from_config(config).eval().double()
+    exact.load_state_dict(model.state_dict())
+    with Chunks(stages(exact)) as chunks:
+        exact.encode(frames.double())
+        exact.decode(raw.double())
+    worst = max((float((taps[k] - v).abs().max()), k) for k, v in chunks.joined().items())
+    assert worst[0] < TOLERANCE / 2, worst
+    print("f64 differs by", worst)
+
+
 def run(name, config, size, latent_size):
     model = build(config)
     mean, std = per_channel(config["latents_mean"]), per_channel(config["latents_std"])
@@ -130,7 +144,9 @@ def run(name, config, size, latent_size):
     assert decoded.shape[2:] == (9, *size)
     clamped = float((decoded.abs() == 1).float().mean())
     assert 0 < clamped < 0.2, clamped
-    taps = {k: v for k, v in chunks.joined().items() if k not in LEFT_OUT and v.numel() <= MAX_TAP}
+    joined = chunks.joined()
+    check_conditioning(config, model, frames, raw, joined)
+    taps = {k: v for k, v in joined.items() if k not in LEFT_OUT and v.numel() <= MAX_TAP}
     assert min(float(v.std()) for v in taps.values()) > 0.05
     out = goldens.with_prefix("weights.", model.state_dict()) | taps
     out |= {"frames": frames, "moments": posterior.parameters, "latents": latents, "normalised": (latents - mean) / std}
@@ -143,13 +159,15 @@ def run(name, config, size, latent_size):
         model.disable_tiling()
         assert (model.decode(tiled_raw).sample - tiled).abs().max() > 0.01
     meta = {"config": json.dumps(config)}
-    goldens.write("kinora-models", name, out, __file__, SEED, ["diffusers"], 2e-5, meta)
+    goldens.write("kinora-models", name, out, __file__, SEED, ["diffusers"], TOLERANCE, meta)
     print(f"{name}: clamped {clamped:.3f}", {k: (list(v.shape), round(float(v.std()), 2)) for k, v in taps.items()})
 
 
 def main():
     goldens.seeded(SEED)
     run("wan_vae21_tiny", CONFIG_21, (16, 24), (2, 3))
+    # Frames that do not depend on the other fixture, and are well conditioned.
+    torch.manual_seed(SEED)
     run("wan_vae22_tiny", CONFIG_22, (32, 16), (2, 1))
 
 
