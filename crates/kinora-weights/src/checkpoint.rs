@@ -12,6 +12,7 @@ use memmap2::UncheckedAdvice;
 use crate::gguf::{self, Value};
 use crate::header::{self, TensorInfo};
 use crate::lora::Changes;
+use crate::recognise::Picked;
 use crate::{Encoding, Error, Reader, Result, shards, similar};
 
 /// All tensors of a model part by name. Cheap to clone; clones share the bytes.
@@ -29,8 +30,11 @@ struct Inner {
     metadata: BTreeMap<String, String>,
     values: Arc<BTreeMap<String, Value>>,
     /// From the names used here to those of the file, where they are not the same.
-    own_names: Option<fn(&str) -> Option<String>>,
+    own_names: Option<OwnNames>,
 }
+
+/// From a name to what the file calls it or would call it.
+pub(crate) type OwnNames = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 #[derive(Clone)]
 struct Entry {
@@ -161,34 +165,30 @@ impl Checkpoint {
         })
     }
 
-    /// The same bytes under other names: `rename` says for each tensor what it is called from now on and which of its rows are meant (all
-    /// if `None`); a tensor without an answer is left out. `own_names` leads back, for messages about tensors that are missing.
-    pub(crate) fn renamed(
-        &self,
-        rename: impl Fn(&str) -> Vec<(String, Option<Range<usize>>)>,
-        own_names: fn(&str) -> Option<String>,
-    ) -> Result<Self> {
-        let mut tensors = BTreeMap::new();
+    /// The same bytes under other names: `rename` says for a tensor of that name and shape what becomes of it. `own_names` leads back, for
+    /// messages about tensors that are missing.
+    pub(crate) fn renamed(&self, rename: impl Fn(&str, &[usize]) -> Vec<Picked>, own_names: OwnNames) -> Result<Self> {
+        let bad = |reason: String| Error::BadHeader {
+            file: self.name().into(),
+            reason,
+        };
+        let mut tensors: BTreeMap<String, Entry> = BTreeMap::new();
         for (own, entry) in &self.inner.tensors {
-            for (name, rows) in rename(own) {
+            for Picked { name, rows, squeeze } in rename(own, &entry.info.shape) {
                 let mut entry = entry.clone();
                 if let Some(rows) = rows {
-                    entry.info = entry.info.rows(rows).ok_or_else(|| Error::BadHeader {
-                        file: self.name().into(),
-                        reason: format!("tensor `{own}` cannot be cut into rows"),
-                    })?;
+                    let part = entry.info.rows(rows);
+                    entry.info = part.ok_or_else(|| bad(format!("tensor `{own}` cannot be cut into rows")))?;
+                }
+                while squeeze && entry.info.shape.first() == Some(&1) {
+                    entry.info.shape.remove(0);
                 }
                 entry.own_name = (*own != name).then(|| own.clone());
-                if let Some(other) = tensors.insert(name.clone(), entry) {
-                    let other: Entry = other;
-                    return Err(Error::BadHeader {
-                        file: self.name().into(),
-                        reason: format!(
-                            "tensors `{}` and `{own}` are both `{name}`",
-                            other.own_name.unwrap_or_else(|| name.clone())
-                        ),
-                    });
+                if let Some(other) = tensors.get(&name) {
+                    let other = other.own_name.as_ref().unwrap_or(&name);
+                    return Err(bad(format!("tensors `{other}` and `{own}` are both `{name}`")));
                 }
+                tensors.insert(name, entry);
             }
         }
         let inner = Inner {
@@ -203,6 +203,14 @@ impl Checkpoint {
             inner: Arc::new(inner),
             changes: None,
         })
+    }
+
+    /// True if only the header was opened.
+    pub fn is_header_only(&self) -> bool {
+        self.inner
+            .files
+            .iter()
+            .any(|(_, bytes)| matches!(**bytes, Bytes::Absent(_)))
     }
 
     /// What messages call this checkpoint: its path, or the name it was given.
@@ -266,7 +274,7 @@ impl Checkpoint {
     pub fn own_name(&self, name: &str) -> Option<String> {
         match self.inner.tensors.get(name) {
             Some(entry) => Some(entry.own_name.clone().unwrap_or_else(|| name.to_owned())),
-            None => self.inner.own_names.and_then(|own| own(name)),
+            None => self.inner.own_names.as_ref().and_then(|own| own(name)),
         }
     }
 

@@ -114,6 +114,43 @@ pub enum Error {
         /// The tensor's full name.
         tensor: String,
     },
+    /// A file holds no part of a model that is known here.
+    #[error(
+        "{file} is not {wanted}: it looks like {found}{}\nhint: kinora runs models of the Wan family; `kinora inspect` lists what a file holds",
+        first_names(names)
+    )]
+    NotRecognised {
+        /// The checkpoint.
+        file: String,
+        /// What it should be.
+        wanted: &'static str,
+        /// What it looks like.
+        found: String,
+        /// Its first few tensors.
+        names: Vec<String>,
+    },
+    /// A file holds another part of a model than the one that is wanted.
+    #[error("{file} is {found}, not {wanted}\nhint: {hint}")]
+    WrongPart {
+        /// The checkpoint.
+        file: String,
+        /// What it is.
+        found: &'static str,
+        /// What is wanted.
+        wanted: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The shapes of a file do not say all that a model has to know.
+    #[error(
+        "the configuration of {file} cannot be told from its tensors: {reason}\nhint: put the `config.json` of the model beside the file"
+    )]
+    NoConfig {
+        /// The checkpoint.
+        file: String,
+        /// What is missing.
+        reason: String,
+    },
     /// A tensor has another shape than the model's configuration says.
     #[error("tensor `{tensor}` of {file} has shape {got:?}, expected {expected}")]
     WrongShape {
@@ -215,6 +252,13 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+fn first_names(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(" (its tensors begin with `{}`)", names.join("`, `")),
     }
 }
 

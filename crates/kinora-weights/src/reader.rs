@@ -77,8 +77,8 @@ impl Reader {
             .is_some_and(|encoding| encoding.is_quantised())
     }
 
-    /// Checks that the tensor is there with exactly these extents, and counts it as taken, without reading it: for models
-    /// whose layers are read only when they are needed.
+    /// Checks that the tensor is there with exactly these extents and in a form that is read, and counts it as taken, without reading it: for
+    /// models whose layers are read only when they are needed.
     pub fn expect(&self, name: &str, dims: &[usize]) -> Result<()> {
         self.check_shape(name, dims)?;
         self.stored(name).map(drop)
@@ -331,6 +331,11 @@ impl Table {
     /// Elements of a row.
     pub const fn width(&self) -> usize {
         self.width
+    }
+
+    /// Gives the rows that were read, and their neighbours on the pages of a mapped file, back to the system.
+    pub fn release(&self) {
+        self.checkpoint.release(&self.name);
     }
 
     /// The rows `ids` as floats, in that order. **Shapes**: `[ids.len(), width]`.
