@@ -4,8 +4,10 @@
 mod config;
 pub mod memory;
 mod model;
+mod prompt;
 mod tokenizer;
 
 pub use config::Config;
 pub use model::Umt5;
+pub use prompt::clean_prompt;
 pub use tokenizer::{GgufPieces, Tokenizer, Tokens};
