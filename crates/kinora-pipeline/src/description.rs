@@ -1,11 +1,14 @@
 //! What the pipeline needs to know about a model before it runs it, read from its `model_index.json`.
 
 use kinora_media::Fps;
-use kinora_sampling::{ExpertSwitch, Sampler, ScheduleKind};
+use kinora_models::wan;
+use kinora_sampling::{
+    CacheKind, ExpertSwitch, Levels, MagCurve, ModelFacts, NameHints, Preset, Sampler, Schedule, ScheduleKind,
+};
 use kinora_weights::ModelFolder;
 use serde::Deserialize;
 
-use crate::request::Size;
+use crate::request::{CacheChoice, Size};
 use crate::{Error, Result};
 
 /// Sizes, lengths and defaults of a model.
@@ -35,10 +38,10 @@ pub struct Description {
     pub expert_switch: Option<ExpertSwitch>,
     /// What to keep away from if nobody says otherwise.
     pub default_negative: String,
-    /// How the sigmas are listed.
-    pub schedule: ScheduleRule,
-    /// Shift of the schedule, for pictures of up to so many pixels; the last one counts beyond.
-    pub shifts: Vec<(u64, f64)>,
+    /// How a published model is sampled, if this is one.
+    pub preset: Option<&'static Preset>,
+    /// Shift of the schedule, whatever the size; that of the preset if absent.
+    pub shift: Option<f64>,
     /// How the model is told what is known of a clip.
     pub starts: StartsFrom,
     /// If any size will do whose sides are multiples of so many pixels; else only `sizes` are made.
@@ -63,26 +66,77 @@ pub enum StartsFrom {
 }
 
 impl StartsFrom {
+    /// Whether the model is told something even where nothing is known: that there is nothing.
+    pub const fn is_always_told(self) -> bool {
+        matches!(self, Self::Channels | Self::Control)
+    }
+
     /// Whether a last picture can be given too.
     pub const fn can_end(self) -> bool {
         matches!(self, Self::Channels | Self::Control)
     }
 }
 
-/// How a model's sigmas are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScheduleRule {
-    /// One list, whatever the sampler.
-    Fixed(ScheduleKind),
-    /// As the reference implementation lists them for each sampler.
-    BySampler,
-}
-
 impl Description {
     /// Latent frames of a clip's end that a model trained like Wan 2.2's image-to-video can start from.
     const OVERLAP_LATENT_FRAMES: usize = 3;
 
-    /// Reads a model folder.
+    /// Describes a model of the Wan family: as it was published, if it is found among the presets by its shapes and its
+    /// names, and as what its folder says where that says more.
+    ///
+    /// **Errors**: [`Error::UnsupportedModel`] if the folder's own files cannot be understood.
+    pub(crate) fn of_wan(folder: &ModelFolder, facts: &WanFacts<'_>) -> Result<Self> {
+        let refuse = |reason: String| Error::UnsupportedModel {
+            model: folder.name(),
+            reason,
+        };
+        let index: WanIndex =
+            serde_json::from_str(&folder.index()?).map_err(|error| refuse(format!("model_index.json: {error}")))?;
+        let starts = facts.starts(index.expand_timesteps);
+        let hints = NameHints::of(&facts.names.iter().map(String::as_str).collect::<Vec<_>>());
+        let preset = match &index.preset {
+            Some(name) => Preset::named(name)?,
+            None => match Preset::detect(&facts.model(starts), &hints) {
+                Some(preset) => preset,
+                None => Preset::named(nearest_preset(starts))?,
+            },
+        };
+        let own_shift = own_shift(folder).filter(|_| !preset.guidance_distilled);
+        let [high_noise, low_noise] = preset.guidance_scale.map(|scale| scale as f32);
+        let multiple = (facts.vae_spatial_factor * facts.transformer.patch_size[2]) as u32;
+        let sizes = preset.sizes.iter().flat_map(|&[w, h]| [[w, h], [h, w]]);
+        let sizes = sizes
+            .map(|[w, h]| Size::new(w as u32, h as u32))
+            .collect::<Result<Vec<_>>>()?;
+        let default_frames = preset.frames;
+        Ok(Self {
+            sizes,
+            fps: Fps::new(preset.fps, 1).map_err(Error::Media)?,
+            default_frames,
+            max_latent_frames: (default_frames - 1) / facts.vae_temporal_factor + 1,
+            overlap_latent_frames: Self::OVERLAP_LATENT_FRAMES,
+            temporal_factor: facts.vae_temporal_factor,
+            default_steps: preset.steps as u32,
+            default_guidance_scale: high_noise,
+            default_guidance_scale_low: Some(low_noise),
+            default_sampler: preset.sampler,
+            expert_switch: match (facts.experts, index.boundary_ratio, preset.switch) {
+                (1, ..) => None,
+                (_, _, Some(switch @ ExpertSwitch::Step(_))) => Some(switch),
+                (_, Some(ratio), _) => Some(ExpertSwitch::ratio(ratio)),
+                (_, None, switch) => Some(switch.unwrap_or(ExpertSwitch::ratio(DEFAULT_BOUNDARY))),
+            },
+            default_negative: preset.negative_prompt.to_owned(),
+            preset: Some(preset),
+            shift: own_shift,
+            starts,
+            size_multiple: Some(multiple),
+            text_tokens: WAN_TEXT_TOKENS,
+            wants_vocabulary: false,
+        })
+    }
+
+    /// Reads a model folder that describes itself, as Toybox's does.
     ///
     /// **Errors**: [`Error::UnsupportedModel`] naming the field.
     pub fn read(folder: &ModelFolder, temporal_factor: usize) -> Result<Self> {
@@ -118,8 +172,8 @@ impl Description {
             default_guidance_scale_low: None,
             expert_switch: None,
             default_negative: String::new(),
-            schedule: ScheduleRule::Fixed(ScheduleKind::RectifiedFlow),
-            shifts: vec![(u64::MAX, schedule.shift)],
+            preset: None,
+            shift: Some(schedule.shift),
             starts: StartsFrom::CleanFrames,
             size_multiple: None,
             text_tokens: index.max_sequence_length,
@@ -132,26 +186,52 @@ impl Description {
         (latent_frames * self.temporal_factor).saturating_sub(self.temporal_factor - 1)
     }
 
-    /// The list of sigmas that goes with `sampler`.
-    pub const fn schedule_for(&self, sampler: Sampler) -> ScheduleKind {
-        match (self.schedule, sampler) {
-            (ScheduleRule::Fixed(kind), _) => kind,
-            (ScheduleRule::BySampler, Sampler::UniPc) => ScheduleKind::DiffusersUniPc,
-            (ScheduleRule::BySampler, Sampler::DpmPp2m) => ScheduleKind::DiffusersDpm,
-            (ScheduleRule::BySampler, Sampler::Euler) => ScheduleKind::DiffusersFlowMatch,
-            (ScheduleRule::BySampler, _) => ScheduleKind::RectifiedFlow,
-        }
+    /// The noise levels of a run. A model that takes any number of steps has the list that the reference implementation
+    /// makes for the sampler; a distilled one has its own.
+    ///
+    /// **Errors**: a number of steps or a shift that makes no list.
+    pub fn schedule(&self, sampler: Sampler, steps: u32, shift: f64) -> Result<Schedule> {
+        let steps = steps as usize;
+        let Some(preset) = self.preset else {
+            return Ok(Schedule::rectified_flow(steps, shift)?);
+        };
+        let by_sampler = match sampler {
+            Sampler::UniPc => ScheduleKind::DiffusersUniPc,
+            Sampler::DpmPp2m => ScheduleKind::DiffusersDpm,
+            Sampler::Euler => ScheduleKind::DiffusersFlowMatch,
+            _ => ScheduleKind::RectifiedFlow,
+        };
+        Ok(match preset.levels {
+            Levels::Kind(_) => Schedule::new(by_sampler, steps, shift)?,
+            _ => preset.schedule(steps, shift)?,
+        })
     }
 
     /// The shift for clips of `size`.
     pub fn shift_for(&self, size: Size) -> f64 {
-        let pixels = u64::from(size.width_px) * u64::from(size.height_px);
-        let fitting = self
-            .shifts
-            .iter()
-            .find(|(most, _)| pixels <= *most)
-            .or(self.shifts.last());
-        fitting.map_or(1.0, |(_, shift)| *shift)
+        let of_preset = |preset: &Preset| preset.shift(size.width_px as usize, size.height_px as usize);
+        self.shift.or(self.preset.map(of_preset)).unwrap_or(1.0)
+    }
+
+    /// What a choice of step cache means for this model.
+    ///
+    /// **Errors**: [`Error::Invalid`] if nobody has measured the model for it.
+    pub fn cache(&self, choice: CacheChoice) -> Result<Option<CacheKind>> {
+        let curve = self
+            .preset
+            .and_then(|preset| preset.mag_curve)
+            .and_then(MagCurve::published);
+        match (choice, curve) {
+            (CacheChoice::Off, _) => Ok(None),
+            (CacheChoice::Easy(threshold), _) => Ok(Some(CacheKind::easy_cache(threshold))),
+            (CacheChoice::Mag(threshold), Some(curve)) => Ok(Some(CacheKind::mag_cache(curve, threshold))),
+            (CacheChoice::Mag(_), None) => Err(Error::Invalid {
+                what: "cache",
+                got: "mag".into(),
+                reason: "nobody has measured this model for it".into(),
+                hint: "use --cache easy, which measures as it goes".into(),
+            }),
+        }
     }
 
     /// The embedded model's, for tests that need no weights.
@@ -159,6 +239,73 @@ impl Description {
     pub(crate) fn toybox() -> Self {
         Self::read(&ModelFolder::embedded_toybox().unwrap(), 4).unwrap()
     }
+}
+
+/// Tokens of a text in the Wan family.
+const WAN_TEXT_TOKENS: usize = 512;
+/// Where the second expert takes over, if nobody says it: that of Wan 2.2's text to video.
+const DEFAULT_BOUNDARY: f64 = 0.875;
+
+/// What a model of the Wan family looks like from outside.
+pub(crate) struct WanFacts<'a> {
+    pub(crate) transformer: &'a wan::Config,
+    pub(crate) experts: usize,
+    pub(crate) vae_spatial_factor: usize,
+    pub(crate) vae_temporal_factor: usize,
+    /// Names of the model and of the LoRAs on it.
+    pub(crate) names: Vec<String>,
+}
+
+impl WanFacts<'_> {
+    fn starts(&self, expand_timesteps: bool) -> StartsFrom {
+        let config = self.transformer;
+        match config.in_channels > config.out_channels() {
+            _ if config.vace_layers.is_some() => StartsFrom::Control,
+            true => StartsFrom::Channels,
+            false if expand_timesteps => StartsFrom::CleanFrames,
+            false => StartsFrom::Anything,
+        }
+    }
+
+    fn model(&self, starts: StartsFrom) -> ModelFacts {
+        let config = self.transformer;
+        ModelFacts {
+            layers: config.num_layers,
+            width: config.width(),
+            in_channels: config.in_channels,
+            has_image_tokens: config.image_dim.is_some(),
+            has_two_pictures: config.pos_embed_seq_len.is_some(),
+            has_control: starts == StartsFrom::Control,
+            experts: self.experts,
+        }
+    }
+}
+
+/// The published model that one of other shapes is most like.
+const fn nearest_preset(starts: StartsFrom) -> &'static str {
+    match starts {
+        StartsFrom::Anything => "wan2.1-t2v-1.3b",
+        StartsFrom::Channels => "wan2.1-i2v-14b-480p",
+        StartsFrom::Control => "wan2.1-vace-1.3b",
+        StartsFrom::CleanFrames => "wan2.2-ti2v-5b",
+    }
+}
+
+/// The shift that a folder's scheduler names.
+fn own_shift(folder: &ModelFolder) -> Option<f64> {
+    let json: serde_json::Value = serde_json::from_str(&folder.config("scheduler").ok()?).ok()?;
+    json["flow_shift"].as_f64().or(json["shift"].as_f64())
+}
+
+/// The fields of a Wan folder's `model_index.json` that matter here.
+#[derive(Deserialize)]
+struct WanIndex {
+    #[serde(default)]
+    expand_timesteps: bool,
+    #[serde(default)]
+    boundary_ratio: Option<f64>,
+    #[serde(default)]
+    preset: Option<String>,
 }
 
 /// The fields of `model_index.json` that matter here.

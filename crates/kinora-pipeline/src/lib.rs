@@ -13,9 +13,11 @@
 //! # Ok::<(), kinora_pipeline::Error>(())
 //! ```
 
+mod clip;
 mod description;
 mod diffuse;
 mod error;
+mod inputs;
 mod map;
 pub mod memory;
 mod memory_plan;
@@ -32,7 +34,7 @@ mod report;
 mod request;
 mod stopwatch;
 
-pub use description::{Description, ScheduleRule, StartsFrom};
+pub use description::{Description, StartsFrom};
 pub use error::{Error, ErrorKind, Result};
 pub use memory_plan::{GuidanceMode, MemoryPlan, WeightsMode};
 pub use options::OpenOptions;
@@ -41,6 +43,7 @@ pub use plan::{Plan, Segment, SourceClip, Task};
 pub use precision::{PrecisionChoice, ResolvedPrecision};
 pub use progress::{CancelToken, Event, Observer, Silent, Stage};
 pub use report::{
-    CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunPlan, RunReport, SizeRecord, Timings,
+    CacheRecord, CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunPlan, RunReport,
+    SizeRecord, Timings,
 };
 pub use request::{CacheChoice, Length, PromptMode, Request, Size};

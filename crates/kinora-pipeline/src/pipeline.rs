@@ -4,22 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use kinora_kernels::{Precision, trace};
-use kinora_media::{Fps, Frame};
-use kinora_sampling::{Guidance, Schedule, Stream};
 use kinora_tensor::Arena;
 use kinora_weights::{ModelFolder, registry};
 
+use crate::clip::{ClipMaker, Context, Made};
 use crate::description::Description;
-use crate::diffuse::{Denoised, Known, Settings, diffuse};
-use crate::map::{ClipTail, Conditioning, clip_tail, encode_frames, file_sha256, first_frame, probe_source};
-use crate::memory_plan::{GuidanceMode, Loaded, MemoryPlan, Networks, check_model, packed_bytes};
+use crate::inputs::Inputs;
+use crate::map::probe_source;
+use crate::memory_plan::{Loaded, MemoryPlan, Networks, TextSize, check_model, packed_bytes};
 use crate::model::{Model, joined};
 use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
-use crate::plan::{Plan, SourceClip, Task};
+use crate::plan::Plan;
 use crate::precision::ResolvedPrecision;
 use crate::progress::{CancelToken, Event, Observer, Stage};
-use crate::render::{Destination, Renderer};
+use crate::render::Destination;
 use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunPlan, RunReport, Timings};
 use crate::request::{PromptMode, Request};
 use crate::stopwatch::Stopwatch;
@@ -31,6 +30,8 @@ pub(crate) const RECIPE_KEY: &str = "kinora.recipe";
 /// A loaded model and everything that it takes to run it.
 pub struct Pipeline {
     model: Model,
+    /// Whether all networks were loaded when the model was opened, and stay.
+    is_loaded: bool,
     vocabulary: Option<Vocabulary>,
     arena: Arena,
     precision: ResolvedPrecision,
@@ -47,16 +48,6 @@ pub struct Parsed {
     pub model_prompt: String,
     /// What the user should know.
     pub notes: Vec<String>,
-}
-
-/// What a run was given to start from, read once for all variants.
-#[derive(Default)]
-struct Given {
-    /// Frames that the first part starts from, in playing order.
-    frames: Vec<Frame>,
-    /// Frames and rate of the clip that is continued.
-    source: Option<(usize, Fps)>,
-    sha256: Option<String>,
 }
 
 impl Pipeline {
@@ -76,21 +67,26 @@ impl Pipeline {
     /// As [`Pipeline::open`] for a folder that is open already.
     pub fn from_folder(folder: &ModelFolder, options: OpenOptions) -> Result<Self> {
         let precision = options.precision.resolve()?;
-        check_model(
-            model_bytes(folder, precision.precision)?,
-            precision.precision,
-            memory::limit(options.max_memory_bytes),
-        )?;
         let model = Model::open(folder, precision.precision)?;
+        // A model with a small text encoder is small; of the others each part is loaded when its stage comes.
+        let is_loaded = matches!(model.text.size(), TextSize::Loaded);
         // Reading and checking side by side keeps the start under half a second.
         std::thread::scope(|scope| {
             let hashes = scope.spawn(|| folder.verify_hashes());
-            model.load_all()?;
+            if is_loaded {
+                check_model(
+                    model_bytes(folder, precision.precision)?,
+                    precision.precision,
+                    memory::limit(options.max_memory_bytes),
+                )?;
+                model.load_all()?;
+            }
             Ok::<_, Error>(joined(hashes.join())?)
         })?;
         Ok(Self {
             vocabulary: load_vocabulary(folder)?,
             model,
+            is_loaded,
             arena: Arena::new(),
             precision,
             max_memory_bytes: options.max_memory_bytes,
@@ -161,17 +157,9 @@ impl Pipeline {
         let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
         let mut notes = parsed.notes;
         notes.extend(plan.guidance_note(request, &self.model.description));
-        let (given, cond, uncond) = watch.stage(Stage::Map, |_| {
-            let given = self.read_given(request, &plan, source, &mut notes)?;
-            let negative = plan.is_guided().then_some(plan.negative.as_str());
-            let (cond, uncond) = self.model.text.embed(&parsed.model_prompt, negative)?;
-            if cond.cut {
-                notes.push(format!(
-                    "the prompt is longer than {} tokens; its end was cut off",
-                    self.model.description.text_tokens
-                ));
-            }
-            Ok((given, cond.context, uncond.map(|text| text.context)))
+        let (inputs, context) = watch.stage(Stage::Map, |_| {
+            let inputs = Inputs::read(request, &plan, &self.model.description, source, &mut notes)?;
+            Ok((inputs, self.embed_text(&plan, &parsed.model_prompt, &mut notes)?))
         })?;
         notes.iter().for_each(|note| watch.observer().event(&Event::Note(note)));
 
@@ -185,12 +173,14 @@ impl Pipeline {
             threads: kinora_kernels::threads(),
             peak_memory_bytes: None,
         };
-        let mut conditioning = Conditioning {
-            cond,
-            uncond,
-            image: None,
-            known: Known::Nothing,
-            control: None,
+        let maker = ClipMaker {
+            model: &self.model,
+            arena: &self.arena,
+            request,
+            plan: &plan,
+            memory: &run_plan.memory,
+            inputs: &inputs,
+            context: &context,
         };
         for variant in 0..request.variants {
             let seed = request.seed.wrapping_add(u64::from(variant));
@@ -199,20 +189,10 @@ impl Pipeline {
                 variants: request.variants,
                 seed,
             });
-            let recipe = self.recipe(request, &plan, &given, &parsed.model_prompt, seed);
+            let recipe = self.recipe(request, &plan, &inputs, &parsed.model_prompt, seed);
             let path = variant_path(&request.output, variant, request.variants);
-            match self.make_clip(
-                request,
-                &plan,
-                run_plan.memory.guidance,
-                &given,
-                &mut conditioning,
-                recipe,
-                &path,
-                &mut watch,
-                cancel,
-            ) {
-                Ok((recipe, outputs)) => {
+            match self.make_clip(&maker, recipe, &path, &mut watch, cancel) {
+                Ok((recipe, made)) => {
                     let load_ms = if variant == 0 { self.load_ms } else { 0 };
                     let timings = Timings {
                         load_ms,
@@ -220,8 +200,9 @@ impl Pipeline {
                     };
                     report.clips.push(ClipReport {
                         recipe,
-                        outputs,
+                        outputs: made.finished.outputs,
                         timings,
+                        cache: made.cache.map(Into::into),
                     });
                 }
                 Err(Error::Cancelled { step, of }) => {
@@ -241,27 +222,20 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// One clip: each part is mapped, diffused and rendered; the end of a part is where the next one starts.
+    /// One clip and the recipe that it carries.
     fn make_clip(
         &self,
-        request: &Request,
-        plan: &Plan,
-        guidance_mode: GuidanceMode,
-        given: &Given,
-        conditioning: &mut Conditioning,
+        maker: &ClipMaker<'_>,
         mut recipe: Recipe,
         path: &Path,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
-    ) -> Result<(Recipe, Vec<crate::report::OutputRecord>)> {
+    ) -> Result<(Recipe, Made)> {
+        let request = maker.request;
         if !request.frames_only && !request.overwrite && path.exists() {
             return Err(Error::OutputExists { path: path.to_owned() });
         }
-        let tail_frames = self
-            .model
-            .description
-            .frames_of(self.model.description.overlap_latent_frames);
-        recipe.length.written_frames = plan.written_frames(given.source);
+        recipe.length.written_frames = maker.plan.written_frames(maker.inputs.source);
         let destination = Destination {
             path,
             format: request.format,
@@ -271,78 +245,24 @@ impl Pipeline {
             expected_frames: recipe.length.written_frames,
         };
         let destination = (!request.frames_only).then_some(&destination);
-        let mut renderer = Renderer::create(plan, destination, tail_frames)?;
-        if let (Some((_, fps)), Some(path)) = (given.source, &request.extend) {
-            renderer.copy_source(path, fps, &given.frames, watch.observer(), cancel)?;
-        }
-        let generated = plan.size.generated;
-        let vae = self.model.vae.get(())?;
-        let factor = self.model.vae_config.spatial_factor();
-        let [height, width] = [
-            generated.height_px as usize / factor,
-            generated.width_px as usize / factor,
-        ];
-        let schedule = Schedule::new(plan.schedule, plan.steps as usize, plan.shift)?;
+        let made = maker.make(recipe.seed, destination, watch, cancel)?;
+        Ok((recipe, made))
+    }
 
-        for (index, segment) in plan.segments.iter().enumerate() {
-            watch.observer().event(&Event::SegmentStarted {
-                segment: index,
-                segments: plan.segments.len(),
-            });
-            let given_frames = self.model.description.frames_of(segment.prefix_latent_frames);
-            if segment.prefix_latent_frames > 0 {
-                let frames = if index == 0 {
-                    given.frames.clone()
-                } else {
-                    renderer.tail()
-                };
-                let frames = &frames[frames.len().saturating_sub(given_frames)..];
-                let prefix = watch.stage(Stage::Map, |_| encode_frames(&vae, &self.arena, frames, generated))?;
-                conditioning.known = Known::Prefix(prefix);
-                self.arena.trim();
-            }
-            let settings = Settings {
-                grid: [segment.latent_frames, height, width],
-                seed: recipe.seed,
-                stream: Stream {
-                    variant: 0,
-                    part: index as u32,
-                },
-                schedule: schedule.clone(),
-                sampler: plan.sampler,
-                guidance: Guidance::new(plan.guidance_scale)?,
-                guidance_mode,
-                switch: None,
-                load: self.model.precision.into(),
-                cache: None,
-                keep_experts: true,
-            };
-            let Denoised { latents, .. } = watch.stage(Stage::Diffuse, |observer| {
-                diffuse(
-                    &self.model.experts,
-                    &self.model.vae_config,
-                    &self.arena,
-                    conditioning,
-                    &settings,
-                    observer,
-                    cancel,
-                )
-            })?;
-            conditioning.known = Known::Nothing;
-            self.arena.trim();
-            // The picture that a clip starts from is its first frame; other given frames are in the file already.
-            let not_new = if index == 0 && plan.task == Task::ImageToVideo {
-                0
-            } else {
-                given_frames
-            };
-            watch.stage(Stage::Render, |observer| {
-                renderer.push_latents(&vae, &latents, not_new, observer, cancel)
-            })?;
+    /// The prompt and, where it counts, the negative prompt as the transformer reads them.
+    fn embed_text(&self, plan: &Plan, prompt: &str, notes: &mut Vec<String>) -> Result<Context> {
+        let negative = plan.is_guided().then_some(plan.negative.as_str());
+        let (cond, uncond) = self.model.text.embed(prompt, negative)?;
+        if cond.cut {
+            let tokens = self.model.description.text_tokens;
+            notes.push(format!(
+                "the prompt is longer than {tokens} tokens; its end was cut off"
+            ));
         }
-        let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
-        self.arena.trim();
-        Ok((recipe, finished.outputs))
+        Ok(Context {
+            cond: cond.context,
+            uncond: uncond.map(|text| text.context),
+        })
     }
 
     /// How a request is going to be carried out.
@@ -350,6 +270,11 @@ impl Pipeline {
         let networks = Networks {
             transformer: &self.model.transformer_config,
             vae: &self.model.vae_config,
+            text: self.model.text.size(),
+            image_encoder: 0,
+            image_tokens: 0,
+            experts: self.model.experts.iter().count(),
+            is_loaded: self.is_loaded,
             text_tokens: self.model.description.text_tokens,
             precision: self.precision.precision,
         };
@@ -368,41 +293,7 @@ impl Pipeline {
         })
     }
 
-    fn read_given(
-        &self,
-        request: &Request,
-        plan: &Plan,
-        source: Option<SourceClip>,
-        notes: &mut Vec<String>,
-    ) -> Result<Given> {
-        let size = plan.size.generated;
-        if let Some(path) = &request.image {
-            let (frame, image_notes) = first_frame(path, size)?;
-            notes.extend(image_notes);
-            let sha256 = Some(file_sha256(path)?);
-            return Ok(Given {
-                frames: vec![frame],
-                source: None,
-                sha256,
-            });
-        }
-        if let (Some(path), Some(source)) = (&request.extend, source) {
-            let most_frames = plan
-                .segments
-                .first()
-                .map_or(1, |s| self.model.description.frames_of(s.prefix_latent_frames));
-            let ClipTail { frames, source_frames } = clip_tail(path, plan.model_fps, most_frames, size)?;
-            let sha256 = Some(file_sha256(path)?);
-            return Ok(Given {
-                frames,
-                source: Some((source_frames, source.fps)),
-                sha256,
-            });
-        }
-        Ok(Given::default())
-    }
-
-    fn recipe(&self, request: &Request, plan: &Plan, given: &Given, model_prompt: &str, seed: u64) -> Recipe {
+    fn recipe(&self, request: &Request, plan: &Plan, inputs: &Inputs, model_prompt: &str, seed: u64) -> Recipe {
         Recipe {
             kinora: env!("CARGO_PKG_VERSION").to_owned(),
             task: plan.task.name().to_owned(),
@@ -413,7 +304,7 @@ impl Pipeline {
             seed,
             noise: "philox4x32-10 box-muller".to_owned(),
             sampler: plan.sampler.name().to_owned(),
-            schedule: plan.schedule.name().to_owned(),
+            schedule: plan.schedule.kind().name().to_owned(),
             shift: plan.shift,
             steps: plan.steps,
             guidance_scale: plan.guidance_scale,
@@ -426,7 +317,7 @@ impl Pipeline {
                 fps: plan.fps.to_string(),
                 how: plan.length_how.clone(),
             },
-            input_sha256: given.sha256.clone(),
+            input_sha256: inputs.sha256(),
             kernels: kernels_name(),
             precision: self.precision.name().to_owned(),
         }

@@ -2,7 +2,7 @@
 //! description and the input clip, so it can be shown before anything is computed, and tested without a model.
 
 use kinora_media::{Format, Fps};
-use kinora_sampling::{Sampler, ScheduleKind};
+use kinora_sampling::{CacheKind, Sampler, Schedule};
 
 use crate::description::{Description, StartsFrom};
 use crate::report::SizeRecord;
@@ -92,12 +92,16 @@ pub struct Plan {
     pub negative: String,
     /// Update rule.
     pub sampler: Sampler,
-    /// Where the sigmas come from.
-    pub schedule: ScheduleKind,
+    /// The noise levels.
+    pub schedule: Schedule,
     /// Their shift.
     pub shift: f64,
     /// The step that a given clip enters at, as noisy as its sigma says; 0 for everything that starts from noise.
     pub first_step: u32,
+    /// Pictures of what shall appear; each takes the room of a latent frame.
+    pub references: usize,
+    /// Which steps may take over the prediction of the step before, if any.
+    pub cache: Option<CacheKind>,
 }
 
 impl Plan {
@@ -147,11 +151,14 @@ impl Plan {
         let guidance_scale = request.guidance_scale.unwrap_or(model.default_guidance_scale);
         let low = request.guidance_scale_low.or(request.guidance_scale);
         let sampler = request.sampler.unwrap_or(model.default_sampler);
+        let shift = request.shift.unwrap_or_else(|| model.shift_for(size.generated));
         Ok(Self {
             task,
-            schedule: model.schedule_for(sampler),
-            shift: request.shift.unwrap_or_else(|| model.shift_for(size.generated)),
+            schedule: model.schedule(sampler, steps, shift)?,
+            shift,
             first_step: first_step(task, steps, request.strength),
+            references: request.references.len(),
+            cache: model.cache(request.cache)?,
             size,
             length_how: describe_length(wanted, generated, segments.len(), model, fps),
             segments,
@@ -185,6 +192,12 @@ impl Plan {
             // The last old frame is where the new ones are interpolated from; it is counted on the old side.
             Some((frames, fps)) => resampled(frames, fps) + resampled(self.new_frames + 1, self.model_fps) - 1,
         }
+    }
+
+    /// Whether frames have to be encoded before the model can start.
+    pub fn encodes_frames(&self) -> bool {
+        let only_words = matches!(self.task, Task::TextToVideo | Task::TextToImage);
+        !only_words || self.segments.len() > 1
     }
 
     /// Whether any prediction is guided, so that the negative prompt counts.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kinora_sampling::CacheReport;
 use serde::{Deserialize, Serialize};
 
 use crate::memory_plan::MemoryPlan;
@@ -136,6 +137,30 @@ pub struct ClipReport {
     pub outputs: Vec<OutputRecord>,
     /// The times.
     pub timings: Timings,
+    /// What the step cache saved and may have cost, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheRecord>,
+}
+
+/// What a step cache did in a clip, in the part where it may have cost the most.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    /// Predictions that the model made.
+    pub computed: usize,
+    /// Predictions that were taken over from the step before.
+    pub reused: usize,
+    /// Their expected relative error, as the cache estimates it.
+    pub estimated_error: f64,
+}
+
+impl From<CacheReport> for CacheRecord {
+    fn from(report: CacheReport) -> Self {
+        Self {
+            computed: report.computed,
+            reused: report.reused,
+            estimated_error: report.estimated_error,
+        }
+    }
 }
 
 /// Where a run was stopped.

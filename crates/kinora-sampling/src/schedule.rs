@@ -252,6 +252,21 @@ impl Schedule {
         })
     }
 
+    /// The end of this list, from a step on: for latents that are as noisy as that step begins. Step 0 gives the whole.
+    ///
+    /// **Errors**: [`Error::Steps`] if no step is left.
+    pub fn from_step(&self, step_index: usize) -> Result<Self> {
+        if step_index == 0 {
+            return Ok(self.clone());
+        }
+        let (sigmas, timesteps) = (self.sigmas.get(step_index..), self.timesteps.get(step_index..));
+        Self::from_parts(
+            ScheduleKind::Custom,
+            sigmas.unwrap_or_default().to_vec(),
+            timesteps.unwrap_or_default().to_vec(),
+        )
+    }
+
     /// Where the list comes from.
     pub const fn kind(&self) -> ScheduleKind {
         self.kind
@@ -362,6 +377,18 @@ mod tests {
         }
         assert!(matches!(list(&[0.0]), Err(Error::Steps { steps: 0, .. })));
         assert!(matches!(list(&[]), Err(Error::Steps { steps: 0, .. })));
+    }
+
+    #[test]
+    fn the_end_of_a_list_keeps_its_levels_and_timesteps() {
+        let whole = Schedule::new(ScheduleKind::DiffusersUniPc, 5, 3.0).unwrap();
+        let end = whole.from_step(2).unwrap();
+        assert_eq!(
+            (end.sigmas(), end.timesteps()),
+            (&whole.sigmas()[2..], &whole.timesteps()[2..])
+        );
+        assert_eq!(whole.from_step(0).unwrap(), whole);
+        assert!(whole.from_step(5).is_err() && whole.from_step(99).is_err());
     }
 
     #[test]

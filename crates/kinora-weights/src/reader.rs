@@ -347,11 +347,6 @@ impl Table {
         Ok(out)
     }
 
-    /// Gives the rows that were read, and their neighbours on the pages of a mapped file, back to the system.
-    pub fn release(&self) {
-        self.checkpoint.release(&self.name);
-    }
-
     /// As [`Table::gather`], into a buffer of the caller. **Shapes**: `out [ids.len() * width]`.
     pub fn gather_into(&self, ids: &[u32], out: &mut [f32]) -> Result<()> {
         let raw = self.checkpoint.require(&self.name)?;

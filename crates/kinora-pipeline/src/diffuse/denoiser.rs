@@ -32,7 +32,7 @@ struct Active {
 /// Predicts velocities: one expert at a time is loaded, with the text and the guidance that are its own.
 pub(super) struct Denoiser<'a> {
     experts: &'a Experts,
-    conditioning: &'a Conditioning,
+    conditioning: &'a Conditioning<'a>,
     settings: &'a Settings,
     /// Steps that take over the prediction of the step before.
     cache: Option<StepCache>,
@@ -45,7 +45,7 @@ impl<'a> Denoiser<'a> {
     /// **Shapes**: `noise [1, C, F, h, w]`, what the run starts from.
     pub(super) fn new(
         experts: &'a Experts,
-        conditioning: &'a Conditioning,
+        conditioning: &'a Conditioning<'a>,
         settings: &'a Settings,
         noise: &Tensor,
     ) -> Result<Self> {
@@ -113,14 +113,14 @@ impl<'a> Denoiser<'a> {
     fn prepare(&self, transformer: &Transformer, guided: bool) -> Result<Text> {
         let conditioning = self.conditioning;
         let embed = |text: &Tensor| transformer.embed_context(text, conditioning.image.as_ref());
-        let uncond = conditioning.uncond.as_ref().filter(|_| guided);
+        let uncond = conditioning.uncond.filter(|_| guided);
         Ok(match uncond {
-            None => Text::Single(embed(&conditioning.cond)?),
+            None => Text::Single(embed(conditioning.cond)?),
             Some(uncond) if self.settings.guidance_mode == GuidanceMode::Batched => {
-                Text::Batched(embed(&concat_batch(&conditioning.cond, uncond)?)?)
+                Text::Batched(embed(&concat_batch(conditioning.cond, uncond)?)?)
             }
             Some(uncond) => Text::Sequential {
-                cond: embed(&conditioning.cond)?,
+                cond: embed(conditioning.cond)?,
                 uncond: embed(uncond)?,
             },
         })
@@ -139,7 +139,7 @@ impl Active {
         &self,
         eval: &Eval<'_>,
         shown: &Tensor,
-        conditioning: &Conditioning,
+        conditioning: &Conditioning<'_>,
         mut cache: Option<&mut StepCache>,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let (patch_frames, grid) = (

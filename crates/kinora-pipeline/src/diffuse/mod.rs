@@ -61,20 +61,42 @@ pub(crate) struct Denoised {
     pub(crate) cache: Option<CacheReport>,
 }
 
-/// Runs the denoising loop.
-/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
+/// Makes noise and denoises it; a clip that is made anew is mixed into it first, as much as the first noise level leaves
+/// of it.
+///
+/// **Errors**: as [`denoise`].
 pub(crate) fn diffuse(
     experts: &Experts,
     vae: &VaeConfig,
     arena: &Arena,
-    conditioning: &Conditioning,
+    conditioning: &Conditioning<'_>,
     settings: &Settings,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
 ) -> Result<Denoised> {
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
-    let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
+    let mut noise = noise_in(arena, settings.seed, settings.stream, shape)?;
+    if let Some(start) = &conditioning.start {
+        let sigma = settings.schedule.sigmas()[0].0;
+        let pairs = noise.as_mut_slice().iter_mut().zip(start.as_slice());
+        pairs
+            .for_each(|(noise, clean)| *noise = ((1.0 - sigma) * f64::from(*clean) + sigma * f64::from(*noise)) as f32);
+    }
+    denoise(experts, vae, conditioning, settings, noise, observer, cancel)
+}
+
+/// Runs the denoising loop from `noise [1, C, F, h, w]`.
+/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
+pub(crate) fn denoise(
+    experts: &Experts,
+    vae: &VaeConfig,
+    conditioning: &Conditioning<'_>,
+    settings: &Settings,
+    noise: Tensor,
+    observer: &mut dyn Observer,
+    cancel: &CancelToken,
+) -> Result<Denoised> {
     let mut denoiser = Denoiser::new(experts, conditioning, settings, &noise)?;
     let mut run =
         SamplerRun::new(settings.sampler, &settings.schedule, noise)?.with_fresh_noise(settings.seed, settings.stream);

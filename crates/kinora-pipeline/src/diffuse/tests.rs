@@ -46,12 +46,14 @@ fn run_in(
 ) -> Tensor {
     let stream = Stream { variant: 0, part: 0 };
     let text = |seed| noise_in(arena, seed, stream, [1, text_tokens, 384]).unwrap();
+    let (cond, uncond) = (text(1), text(2));
     let conditioning = Conditioning {
-        cond: text(1),
-        uncond: (guidance_mode != GuidanceMode::Off).then(|| text(2)),
+        cond: &cond,
+        uncond: (guidance_mode != GuidanceMode::Off).then_some(&uncond),
         image: None,
         known: Known::Nothing,
         control: None,
+        start: None,
     };
     let settings = Settings {
         grid,

@@ -13,16 +13,36 @@ use crate::Result;
 use crate::model::Vae;
 use crate::request::Size;
 
-/// What is given to steer one part.
+/// What steers one frame.
+#[derive(Clone, Copy)]
+pub(crate) enum Steer<'a> {
+    /// Nothing: the frame is made from words.
+    Nothing,
+    /// A frame that is part of the clip, as it is.
+    Kept(&'a Frame),
+    /// A frame that is followed and made anew.
+    Followed(&'a Frame),
+    /// A frame of which what the second one shows in white is made anew.
+    Masked(&'a Frame, &'a Frame),
+}
+
+impl<'a> Steer<'a> {
+    const fn frame(self) -> Option<&'a Frame> {
+        match self {
+            Self::Nothing => None,
+            Self::Kept(frame) | Self::Followed(frame) | Self::Masked(frame, _) => Some(frame),
+        }
+    }
+}
+
+/// What steers one part.
 pub(crate) struct ControlClip<'a> {
-    /// The frame at a place, if one is given there.
-    pub(crate) frame: &'a dyn Fn(usize) -> Option<&'a Frame>,
-    /// What of it is made anew (white), where only a part is; a frame without a mask is kept as `keeps` says.
-    pub(crate) mask: &'a dyn Fn(usize) -> Option<&'a Frame>,
-    /// Whether given frames without a mask are part of the clip (pictures, the end of another clip) or only steer it.
-    pub(crate) keeps: bool,
+    /// For each frame of the part.
+    pub(crate) at: &'a dyn Fn(usize) -> Steer<'a>,
     /// Pictures of what shall appear, at the size of the clip.
     pub(crate) references: &'a [Frame],
+    /// For each control block.
+    pub(crate) scales: Vec<f32>,
 }
 
 /// The control latents of a part of `latent_frames` latent frames. Those of the reference pictures stand in front.
@@ -31,18 +51,17 @@ pub(crate) struct ControlClip<'a> {
 pub(crate) fn control(
     vae: &Vae,
     arena: &Arena,
-    clip: &ControlClip<'_>,
+    clip: ControlClip<'_>,
     latent_frames: usize,
     size: Size,
-    (layers, scale): (usize, f32),
 ) -> Result<Control> {
     let frames = vae.frames_of(latent_frames);
     let masks = (0..frames)
-        .map(|index| mask(arena, clip, index, size))
+        .map(|index| mask(arena, (clip.at)(index), size))
         .collect::<Result<Vec<_>>>()?;
     let half = |anew: bool| {
         let parts = (0..frames).map(|index| {
-            let mut frame = match (clip.frame)(index) {
+            let mut frame = match (clip.at)(index).frame() {
                 Some(frame) => frame_to_tensor(arena, frame, size)?,
                 None => grey(arena, size)?,
             };
@@ -66,16 +85,18 @@ pub(crate) fn control(
         .collect::<Result<Vec<_>>>()?;
     Ok(Control {
         latents: assemble(arena, &references, [&inactive, &reactive, &folded])?,
-        scales: vec![scale; layers],
+        scales: clip.scales,
     })
 }
 
-/// 1 where frame `index` is made anew, `[H, W]`.
-fn mask(arena: &Arena, clip: &ControlClip<'_>, index: usize, size: Size) -> Result<Tensor> {
+/// 1 where a frame is made anew, `[H, W]`.
+fn mask(arena: &Arena, steer: Steer<'_>, size: Size) -> Result<Tensor> {
     let dims = [size.height_px as usize, size.width_px as usize];
     let mut mask = Tensor::zeros_in(arena, dims)?;
-    match ((clip.frame)(index), (clip.mask)(index)) {
-        (Some(_), Some(frame)) => {
+    match steer {
+        Steer::Kept(_) => {}
+        Steer::Nothing | Steer::Followed(_) => mask.as_mut_slice().fill(1.0),
+        Steer::Masked(_, frame) => {
             let grey = frame_to_tensor(arena, frame, size)?;
             let levels = grey
                 .as_slice()
@@ -86,8 +107,6 @@ fn mask(arena: &Arena, clip: &ControlClip<'_>, index: usize, size: Size) -> Resu
                 .zip(levels)
                 .for_each(|(mask, level)| *mask = level);
         }
-        (Some(_), None) if clip.keeps => {}
-        _ => mask.as_mut_slice().fill(1.0),
     }
     Ok(mask)
 }

@@ -27,6 +27,7 @@ pub(super) fn encode(vae: &Vae, arena: &Arena, frames: impl Iterator<Item = Resu
     for frame in frames {
         latents.extend(encoder.push(&frame?)?);
     }
+    encoder.finish()?;
     stack_frames(arena, &latents)
 }
 

@@ -11,7 +11,7 @@ mod text;
 use kinora_models::wan::Control;
 use kinora_tensor::Tensor;
 
-pub(crate) use control::{ControlClip, control};
+pub(crate) use control::{ControlClip, Steer, control};
 pub(crate) use encode::encode_frames;
 pub(crate) use source::{
     ClipTail, clip_head, clip_tail, file_sha256, first_frame, mask_frames, probe_source, reference,
@@ -22,15 +22,17 @@ pub(crate) use text::{TextEmbedder, vocabulary};
 use crate::diffuse::Known;
 
 /// Everything that steers one pass of the model.
-pub(crate) struct Conditioning {
+pub(crate) struct Conditioning<'a> {
     /// Tokens of the prompt, `[1, S, T]`.
-    pub(crate) cond: Tensor,
+    pub(crate) cond: &'a Tensor,
     /// Tokens of the negative prompt, `[1, S, T]`; absent without guidance.
-    pub(crate) uncond: Option<Tensor>,
+    pub(crate) uncond: Option<&'a Tensor>,
     /// What CLIP sees in the given pictures, `[1, S, I]` or `[2, S, I]`, for models that attend to it.
     pub(crate) image: Option<Tensor>,
     /// What is given of the clip itself.
     pub(crate) known: Known,
     /// What steers the control branch, for models that have one.
     pub(crate) control: Option<Control>,
+    /// Latents of a clip that is made anew, `[1, C, F, h, w]`.
+    pub(crate) start: Option<Tensor>,
 }

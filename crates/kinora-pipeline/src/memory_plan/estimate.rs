@@ -1,31 +1,188 @@
 //! What each stage holds: the shapes of a network's largest moment, added up.
 
-use kinora_kernels::{AttentionMode, Precision};
+use kinora_kernels::Precision;
 use kinora_media::Format;
-use kinora_models::{taehv, wan};
+use kinora_models::wan::memory::Step;
+use kinora_models::wan::{self, LoadOptions};
+use kinora_models::wan_vae::Tiling;
+use kinora_models::{taehv, umt5, wan_vae};
 use kinora_weights::Checkpoint;
 
-use super::{GuidanceMode, Networks, Way};
+use super::{GuidanceMode, Networks, TextSize, Way, WeightsMode};
+use crate::Result;
 use crate::model::VaeConfig;
 use crate::plan::Plan;
 use crate::request::Size;
 
 /// What map, diffuse and render add at most.
-pub(super) fn stages(networks: Networks<'_>, plan: &Plan, format: Format, way: Way) -> [u64; 3] {
+///
+/// **Errors**: a `KINORA_KERNELS` that names no path of this machine.
+pub(super) fn stages(networks: Networks<'_>, plan: &Plan, format: Format, way: Way) -> Result<[u64; 3]> {
     let Size { width_px, height_px } = plan.size.generated;
     let factor = networks.vae.spatial_factor();
     let [height, width] = [height_px as usize / factor, width_px as usize / factor];
-    let frames = plan.segments.iter().map(|s| s.latent_frames).max().unwrap_or(1);
-    let grid = [frames, height, width];
-    let VaeConfig::Taehv(vae) = networks.vae;
-    let map_bytes = match plan.segments.iter().any(|s| s.prefix_latent_frames > 0) {
-        true => encoder_bytes(vae, [height, width]),
-        false => 0,
+    let frames = plan.segments.iter().map(|s| s.latent_frames).max().unwrap_or(1) + plan.references;
+    let run = Run {
+        networks,
+        way,
+        grid: [frames, height, width],
+        encodes: plan.encodes_frames(),
+        has_picture: plan.segments.iter().any(|s| s.prefix_latent_frames > 0),
     };
-    let diffuse_bytes = transformer_bytes(networks, grid, way.guidance);
-    let render_bytes =
-        latents_bytes(networks.transformer, grid) + decoder_bytes(vae, [height, width]) + writer_bytes(plan, format);
-    [map_bytes, diffuse_bytes, render_bytes]
+    let context = run.text_tokens_bytes();
+    Ok([
+        run.map_bytes()? + context,
+        run.diffuse_bytes()? + context,
+        run.render_bytes()? + writer_bytes(plan, format),
+    ])
+}
+
+/// One way to make one part.
+struct Run<'a> {
+    networks: Networks<'a>,
+    way: Way,
+    /// Latent frames, rows and columns.
+    grid: [usize; 3],
+    /// Whether frames are encoded.
+    encodes: bool,
+    /// Whether the part starts from given frames.
+    has_picture: bool,
+}
+
+impl Run<'_> {
+    /// Embedding the text, then encoding what is given.
+    fn map_bytes(&self) -> Result<u64> {
+        let text = match self.networks.text {
+            TextSize::Loaded => 0,
+            TextSize::Umt5(config) => {
+                let tokens = self.networks.text_tokens;
+                umt5::memory::embed_bytes(config, &[tokens, tokens], Precision::F32)
+            }
+        };
+        if !self.encodes {
+            return Ok(text);
+        }
+        let [frames, height, width] = self.grid;
+        let encoding = match self.networks.vae {
+            VaeConfig::Taehv(config) => encoder_bytes(config, [height, width]),
+            VaeConfig::Wan(config) => wan_vae::memory::encode_bytes(config, [height, width], self.networks.precision)?,
+        };
+        // Latents as they come and stacked, for each of the clips that is encoded; pictures that wait are small beside it.
+        let clips = if self.networks.transformer.vace_layers.is_some() {
+            6
+        } else {
+            3
+        };
+        let latents = clips * self.latents_bytes(self.networks.vae.latent_channels(), frames);
+        let picture = if self.has_picture {
+            self.networks.image_encoder
+        } else {
+            0
+        };
+        Ok(text.max(picture).max(self.vae_weights(true)? + encoding + latents))
+    }
+
+    fn diffuse_bytes(&self) -> Result<u64> {
+        let Networks {
+            transformer, precision, ..
+        } = self.networks;
+        let [frames, height, width] = self.grid;
+        let [patch_frames, rows, columns] = transformer.patch_size;
+        let (batch, contexts) = match self.way.guidance {
+            GuidanceMode::Off => (1, 1),
+            GuidanceMode::Batched => (2, 1),
+            GuidanceMode::Sequential => (1, 2),
+        };
+        let options = match self.way.weights {
+            WeightsMode::Streamed => LoadOptions::streamed(precision),
+            _ => precision.into(),
+        };
+        let step = Step {
+            token_grid: [frames / patch_frames, height / rows, width / columns],
+            batch,
+            text_tokens: self.networks.text_tokens,
+            image_tokens: if self.has_picture {
+                self.networks.image_tokens
+            } else {
+                0
+            },
+            options,
+            control: transformer.vace_layers.is_some(),
+            cached_frames: 0,
+        };
+        let text = wan::memory::context_bytes(transformer, batch, step.text_tokens, step.image_tokens, options);
+        let activations = wan::memory::step_bytes(transformer, &step) + contexts * text;
+        let channels = self.networks.vae.latent_channels();
+        // Noise, the sampler's state and the predictions; what the model is shown; what is known or controls.
+        let shown = batch * (transformer.in_channels + transformer.out_channels());
+        let beside = (transformer.in_channels - channels.min(transformer.in_channels))
+            + transformer.vace_in_channels.unwrap_or(0);
+        let latents = self.latents_bytes(4 * channels + 2 * shown + beside, frames);
+        let around = match self.way.weights {
+            WeightsMode::Kept if self.encodes => self.vae_weights(true)? + self.networks.image_encoder,
+            _ => 0,
+        };
+        Ok(activations as u64 + latents + self.transformer_weights() + around)
+    }
+
+    fn render_bytes(&self) -> Result<u64> {
+        let [frames, height, width] = self.grid;
+        let decoding = match self.networks.vae {
+            VaeConfig::Taehv(config) => decoder_bytes(config, [height, width]),
+            VaeConfig::Wan(config) => {
+                let tiling = self
+                    .way
+                    .tile_px
+                    .map_or(Tiling::Whole, |side| Tiling::Halo { tile_px: side as usize });
+                wan_vae::memory::decode_bytes(config, [height, width], tiling, self.networks.precision)?
+            }
+        };
+        let kept = match self.way.weights {
+            WeightsMode::Kept => self.transformer_weights() + self.networks.image_encoder,
+            _ => 0,
+        };
+        let latents = self.latents_bytes(self.networks.vae.latent_channels(), frames);
+        let whole = self.way.weights == WeightsMode::Kept;
+        Ok(latents + decoding + kept + self.vae_weights(whole)?)
+    }
+
+    fn latents_bytes(&self, channels: usize, frames: usize) -> u64 {
+        let [_, height, width] = self.grid;
+        (FLOAT * channels * frames * height * width) as u64
+    }
+
+    /// What the text encoder gave, for both texts, as long as the run lasts.
+    fn text_tokens_bytes(&self) -> u64 {
+        (2 * FLOAT * self.networks.text_tokens * self.networks.transformer.text_dim) as u64
+    }
+
+    /// Weights that are not in memory before the run.
+    fn transformer_weights(&self) -> u64 {
+        let Networks {
+            transformer,
+            precision,
+            experts,
+            ..
+        } = self.networks;
+        let bytes = match self.way.weights {
+            _ if self.networks.is_loaded => 0,
+            WeightsMode::Kept => experts * wan::memory::resident_bytes(transformer, precision),
+            WeightsMode::Staged => wan::memory::resident_bytes(transformer, precision),
+            WeightsMode::Streamed => wan::memory::streamed_bytes(transformer, precision),
+        };
+        bytes as u64
+    }
+
+    fn vae_weights(&self, with_encoder: bool) -> Result<u64> {
+        match self.networks.vae {
+            VaeConfig::Wan(config) if !self.networks.is_loaded => Ok(wan_vae::memory::weights_bytes(
+                config,
+                self.networks.precision,
+                with_encoder,
+            )?),
+            _ => Ok(0),
+        }
+    }
 }
 
 /// Bytes that the layers of a checkpoint take once they are packed: `layers` names the part that is packed in
@@ -49,33 +206,6 @@ pub(crate) fn packed_bytes(checkpoint: &Checkpoint, layers: &str, precision: Pre
 }
 
 const FLOAT: usize = size_of::<f32>();
-
-/// Latents `[1, C, F, h, w]`.
-fn latents_bytes(config: &wan::Config, [frames, height, width]: [usize; 3]) -> u64 {
-    (FLOAT * config.in_channels * frames * height * width) as u64
-}
-
-/// What a denoising step holds at most.
-fn transformer_bytes(networks: Networks<'_>, grid: [usize; 3], guidance: GuidanceMode) -> u64 {
-    let (config, latents) = (networks.transformer, latents_bytes(networks.transformer, grid));
-    let (batch, texts) = match guidance {
-        GuidanceMode::Off => (1, 1),
-        GuidanceMode::Batched => (2, 2),
-        GuidanceMode::Sequential => (1, 2),
-    };
-    let tokens = batch * grid.iter().product::<usize>() / config.patch_volume().max(1);
-    let (width, ffn) = (config.width(), config.ffn_dim);
-    // In a block: the tokens, q, k, v and what attention makes of them; keys and values packed for it; the inner width of
-    // the feed-forward layer. Buffers of different sizes do not stand in for each other.
-    let packed = match networks.precision.attention_mode() {
-        AttentionMode::Exact => 2 * width,
-        _ => width,
-    };
-    let block = FLOAT * tokens * (5 * width + packed + ffn);
-    let texts = FLOAT * texts * networks.text_tokens * 2 * config.num_layers * width;
-    // Noise, the sampler's state, and the latents, predictions and patches of the batch.
-    latents * (4 + 4 * batch as u64) + (block + texts) as u64
-}
 
 /// What decoding holds at most: the frames that each layer remembers, and those on their way through it.
 fn decoder_bytes(config: &taehv::Config, [height, width]: [usize; 2]) -> u64 {

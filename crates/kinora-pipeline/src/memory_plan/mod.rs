@@ -10,7 +10,7 @@ mod smaller;
 
 use kinora_kernels::Precision;
 use kinora_media::Format;
-use kinora_models::wan;
+use kinora_models::{umt5, wan};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use estimate::packed_bytes;
@@ -108,8 +108,26 @@ pub struct MemoryPlan {
 pub(crate) struct Networks<'a> {
     pub(crate) transformer: &'a wan::Config,
     pub(crate) vae: &'a VaeConfig,
+    pub(crate) text: TextSize<'a>,
     pub(crate) text_tokens: usize,
+    /// What the image encoder takes with its weights; 0 if there is none.
+    pub(crate) image_encoder: u64,
+    /// Tokens that it makes of the given pictures.
+    pub(crate) image_tokens: usize,
+    /// Transformers of the model.
+    pub(crate) experts: usize,
     pub(crate) precision: Precision,
+    /// Whether all weights are in memory before the run.
+    pub(crate) is_loaded: bool,
+}
+
+/// What the text encoder takes.
+#[derive(Clone, Copy)]
+pub(crate) enum TextSize<'a> {
+    /// It is in memory, and small.
+    Loaded,
+    /// It is read block by block.
+    Umt5(&'a umt5::Config),
 }
 
 /// What the process holds before the run.
@@ -133,29 +151,27 @@ impl MemoryPlan {
         loaded: Loaded,
         limit: Option<MemoryLimit>,
     ) -> Result<Self> {
-        let of = |plan: &Plan, way| Self::estimate(networks, plan, format, loaded, way, limit);
         let ways = ways(networks, plan);
-        let Some(limit) = limit else {
-            return Ok(of(plan, ways[0]));
+        let all = |plan: &Plan| -> Result<Vec<Self>> {
+            let of = |&way| Self::estimate(networks, plan, format, loaded, way, limit);
+            ways.iter().map(of).collect()
         };
-        let fits = |estimate: &Self| estimate.peak_bytes <= limit.bytes;
-        if let Some(fitting) = ways.iter().map(|&way| of(plan, way)).find(fits) {
+        let estimates = all(plan)?;
+        let needed_bytes = estimates.iter().map(|estimate| estimate.peak_bytes).min().unwrap_or(0);
+        let fits = |estimate: &Self| limit.is_none_or(|limit| estimate.peak_bytes <= limit.bytes);
+        if let Some(fitting) = estimates.into_iter().find(fits) {
             return Ok(fitting);
         }
-        let least = |plan: &Plan| {
-            ways.iter()
-                .map(|&way| of(plan, way))
-                .min_by_key(|estimate| estimate.peak_bytes)
+        let Some(limit) = limit else {
+            unreachable!("without a limit the first way fits")
         };
-        let needed_bytes = least(plan).map_or(0, |estimate| estimate.peak_bytes);
-        let smaller = smaller::plans(plan, model).into_iter();
-        let hint = match smaller
-            .into_iter()
-            .find(|(_, plan)| least(plan).as_ref().is_some_and(fits))
-        {
-            Some((flags, _)) => format!("{flags} would fit"),
-            None => hint_to_allow(needed_bytes, networks.precision),
-        };
+        let mut hint = hint_to_allow(needed_bytes, networks.precision);
+        for (flags, smaller) in smaller::plans(plan, model) {
+            if all(&smaller)?.iter().any(fits) {
+                hint = format!("{flags} would fit");
+                break;
+            }
+        }
         Err(Error::Memory {
             needed_bytes,
             limit_bytes: limit.bytes,
@@ -172,10 +188,10 @@ impl MemoryPlan {
         loaded: Loaded,
         way: Way,
         limit: Option<MemoryLimit>,
-    ) -> Self {
-        let [map_bytes, diffuse_bytes, render_bytes] = estimate::stages(networks, plan, format, way);
+    ) -> Result<Self> {
+        let [map_bytes, diffuse_bytes, render_bytes] = estimate::stages(networks, plan, format, way)?;
         let stage_bytes = map_bytes.max(diffuse_bytes).max(render_bytes);
-        Self {
+        Ok(Self {
             weights: way.weights,
             guidance: way.guidance,
             tile_px: way.tile_px,
@@ -185,24 +201,40 @@ impl MemoryPlan {
             render_bytes,
             peak_bytes: loaded.peak_bytes.max(loaded.bytes + stage_bytes),
             limit,
-        }
+        })
     }
 }
 
+/// Sides of the tiles in which frames may be decoded.
+const TILES_PX: [u32; 3] = [512, 256, 128];
+
 /// All ways to carry out `plan`, the fastest first.
-fn ways(_networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
+fn ways(networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
+    let weights: &[WeightsMode] = match networks.is_loaded {
+        true => &[WeightsMode::Kept],
+        false => &[WeightsMode::Kept, WeightsMode::Staged, WeightsMode::Streamed],
+    };
     let guidance: &[GuidanceMode] = match plan.is_guided() {
         false => &[GuidanceMode::Off],
+        // A cache decides for each of the two predictions.
+        true if plan.cache.is_some() => &[GuidanceMode::Sequential],
         true => &[GuidanceMode::Batched, GuidanceMode::Sequential],
     };
-    guidance
-        .iter()
-        .map(|&guidance| Way {
-            weights: WeightsMode::Kept,
-            guidance,
-            tile_px: None,
-        })
-        .collect()
+    let tiles: Vec<Option<u32>> = match networks.vae {
+        VaeConfig::Taehv(_) => vec![None],
+        VaeConfig::Wan(_) => std::iter::once(None).chain(TILES_PX.map(Some)).collect(),
+    };
+    let mut ways = Vec::new();
+    for &weights in weights {
+        for &guidance in guidance {
+            ways.extend(tiles.iter().map(|&tile_px| Way {
+                weights,
+                guidance,
+                tile_px,
+            }));
+        }
+    }
+    ways
 }
 
 /// Refuses a model that alone is more than `limit`, before it is read.

@@ -8,12 +8,14 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
     MiniLm,
+    Umt5,
 }
 
 /// Families of autoencoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VaeKind {
     Taehv,
+    Wan,
 }
 
 /// What the parts of a model are.
@@ -21,11 +23,16 @@ pub(crate) enum VaeKind {
 pub(crate) struct Kinds {
     pub(crate) text: TextKind,
     pub(crate) vae: VaeKind,
+    pub(crate) has_second_expert: bool,
+    pub(crate) has_image_encoder: bool,
 }
 
-const TRANSFORMERS: [(&str, ()); 1] = [("WanTransformer3DModel", ())];
-const TEXT_ENCODERS: [(&str, TextKind); 1] = [("BertModel", TextKind::MiniLm)];
-const VAES: [(&str, VaeKind); 1] = [("TAEHV", VaeKind::Taehv)];
+const TRANSFORMERS: [(&str, ()); 2] = [("WanTransformer3DModel", ()), ("WanVACETransformer3DModel", ())];
+const TEXT_ENCODERS: [(&str, TextKind); 2] = [("BertModel", TextKind::MiniLm), ("UMT5EncoderModel", TextKind::Umt5)];
+const VAES: [(&str, VaeKind); 2] = [("TAEHV", VaeKind::Taehv), ("AutoencoderKLWan", VaeKind::Wan)];
+/// The parts that a model may lack.
+const SECOND_EXPERT: &str = "transformer_2";
+const IMAGE_ENCODER: &str = "image_encoder";
 
 /// Reads the classes of `folder`'s parts.
 ///
@@ -37,6 +44,8 @@ pub(crate) fn read(folder: &ModelFolder) -> Result<Kinds> {
     Ok(Kinds {
         text: kind_of(folder, &index, "text_encoder", &TEXT_ENCODERS)?,
         vae: kind_of(folder, &index, "vae", &VAES)?,
+        has_second_expert: index[SECOND_EXPERT][1].is_string(),
+        has_image_encoder: index[IMAGE_ENCODER][1].is_string(),
     })
 }
 

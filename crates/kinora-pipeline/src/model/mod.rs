@@ -7,16 +7,19 @@ mod text;
 mod vae;
 
 use kinora_kernels::Precision;
+use kinora_media::Frame;
 use kinora_models::wan::{self, LoadOptions};
 use kinora_sampling::Expert;
+use kinora_tensor::Tensor;
 use kinora_weights::ModelFolder;
 
+use classes::VaeKind;
 pub(crate) use slot::Slot;
 pub(crate) use text::{Embedded, Text};
 pub(crate) use vae::{Vae, VaeConfig};
 
 use crate::Result;
-use crate::description::Description;
+use crate::description::{Description, WanFacts};
 use crate::report::ModelRecord;
 
 /// A model that is open: its files are found and understood.
@@ -62,13 +65,29 @@ impl Model {
     pub(crate) fn open(folder: &ModelFolder, precision: Precision) -> Result<Self> {
         let kinds = classes::read(folder)?;
         let vae_config = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
-        let description = Description::read(folder, vae_config.temporal_factor())?;
+        let transformer_config = wan::Config::from_json(&folder.config("transformer")?)?;
+        let description = match kinds.vae {
+            VaeKind::Taehv => Description::read(folder, vae_config.temporal_factor())?,
+            VaeKind::Wan => {
+                let facts = WanFacts {
+                    transformer: &transformer_config,
+                    experts: 1 + usize::from(kinds.has_second_expert),
+                    vae_spatial_factor: vae_config.spatial_factor(),
+                    vae_temporal_factor: vae_config.temporal_factor(),
+                    names: vec![folder.name()],
+                };
+                Description::of_wan(folder, &facts)?
+            }
+        };
         Ok(Self {
             record: record(folder)?,
-            transformer_config: wan::Config::from_json(&folder.config("transformer")?)?,
+            transformer_config,
             experts: Experts {
                 high_noise: transformer_slot(folder, "transformer")?,
-                low_noise: None,
+                low_noise: match kinds.has_second_expert {
+                    true => Some(transformer_slot(folder, "transformer_2")?),
+                    false => None,
+                },
             },
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
@@ -92,6 +111,18 @@ impl Model {
                 .try_for_each(|thread| joined(thread.join()).map(drop))
         })
     }
+}
+
+/// What CLIP sees.
+impl Model {
+    /// What the image encoder makes of the given pictures, `[1, S, I]` or `[2, S, I]`; `None` if the model has none or
+    /// nothing is given.
+    pub(crate) fn embed_pictures(&self, _first: Option<&Frame>, _last: Option<&Frame>) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Gives the image encoder up.
+    pub(crate) fn release_image_encoder(&self) {}
 }
 
 /// A thread that panicked is a defect; its message goes on to the caller's panic handler.

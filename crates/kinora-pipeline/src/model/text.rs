@@ -1,10 +1,13 @@
 //! The text encoder of a model, whichever family it is of: words in, context tokens out.
 
+use kinora_kernels::{Precision, trace};
+use kinora_models::umt5::{Tokenizer, Umt5, clean_prompt};
 use kinora_tensor::Tensor;
-use kinora_weights::ModelFolder;
+use kinora_weights::{Checkpoint, ModelFolder};
 
 use super::classes::TextKind;
 use crate::map::TextEmbedder;
+use crate::memory_plan::TextSize;
 use crate::parse::SentenceEncoder;
 use crate::{Error, Result};
 
@@ -12,6 +15,12 @@ use crate::{Error, Result};
 pub(crate) enum Text {
     /// Sentences as vectors too, which the parser looks words up with.
     MiniLm(TextEmbedder),
+    /// Read block by block at each use: it is larger than most transformers.
+    Umt5 {
+        encoder: Box<Umt5>,
+        tokenizer: Box<Tokenizer>,
+        columns: usize,
+    },
 }
 
 /// Context tokens of one text.
@@ -27,6 +36,16 @@ impl Text {
     pub(crate) fn open(kind: TextKind, folder: &ModelFolder, columns: usize) -> Result<Self> {
         Ok(match kind {
             TextKind::MiniLm => Self::MiniLm(TextEmbedder::load(folder, columns)?),
+            TextKind::Umt5 => {
+                let checkpoint = folder.checkpoint("text_encoder")?;
+                let config = folder.config("text_encoder")?;
+                Self::Umt5 {
+                    // One pass over few tokens: exactness costs little here.
+                    encoder: Box::new(Umt5::open(&checkpoint, &config, Precision::F32)?),
+                    tokenizer: Box::new(tokenizer(folder, &checkpoint)?),
+                    columns,
+                }
+            }
         })
     }
 
@@ -38,6 +57,19 @@ impl Text {
                 embedder.embed_context(prompt)?,
                 negative.map(|text| embedder.embed_context(text)).transpose()?,
             )),
+            Self::Umt5 {
+                encoder,
+                tokenizer,
+                columns,
+            } => embed_umt5(encoder, tokenizer, *columns, prompt, negative),
+        }
+    }
+
+    /// What the encoder takes.
+    pub(crate) fn size(&self) -> TextSize<'_> {
+        match self {
+            Self::MiniLm(_) => TextSize::Loaded,
+            Self::Umt5 { encoder, .. } => TextSize::Umt5(encoder.config()),
         }
     }
 
@@ -45,6 +77,59 @@ impl Text {
     pub(crate) fn sentences(&self) -> Option<&impl SentenceEncoder<Error = Error>> {
         match self {
             Self::MiniLm(embedder) => Some(embedder),
+            Self::Umt5 { .. } => None,
         }
+    }
+}
+
+fn embed_umt5(
+    encoder: &Umt5,
+    tokenizer: &Tokenizer,
+    columns: usize,
+    prompt: &str,
+    negative: Option<&str>,
+) -> Result<(Embedded, Option<Embedded>)> {
+    let _span = trace::span("embed text", 0.0);
+    let texts = std::iter::once(prompt).chain(negative);
+    let tokens = texts
+        .map(|text| tokenizer.tokens(&clean_prompt(text), columns))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let ids: Vec<Vec<u32>> = tokens.iter().map(|tokens| tokens.ids.clone()).collect();
+    let mut embedded = encoder.embed(&ids)?.into_iter().zip(&tokens).map(|(rows, tokens)| {
+        Ok(Embedded {
+            context: padded(&rows, columns)?,
+            cut: tokens.is_cut,
+        })
+    });
+    let prompt = embedded
+        .next()
+        .unwrap_or_else(|| unreachable!("one context for each text"))?;
+    Ok((prompt, embedded.next().transpose()?))
+}
+
+/// `[S, T]` → `[1, columns, T]`, filled up with zeros: the transformer attends to the padding too.
+pub(crate) fn padded(rows: &Tensor, columns: usize) -> Result<Tensor> {
+    let [tokens, width] = rows.dims_of("padded", "[S, T]")?;
+    let mut out = Tensor::zeros([1, columns, width])?;
+    let kept = tokens.min(columns) * width;
+    out.as_mut_slice()[..kept].copy_from_slice(&rows.as_slice()[..kept]);
+    Ok(out)
+}
+
+/// The tokenizer, from wherever the files of the family keep it.
+fn tokenizer(folder: &ModelFolder, text_encoder: &Checkpoint) -> Result<Tokenizer> {
+    if let Some(tokenizer) = Tokenizer::from_checkpoint(text_encoder)? {
+        return Ok(tokenizer);
+    }
+    let sentencepiece = [
+        "tokenizer/spiece.model",
+        "tokenizer/tokenizer.model",
+        "text_encoder/spiece.model",
+    ];
+    match sentencepiece.into_iter().find(|file| folder.has(file)) {
+        Some(file) if !folder.has("tokenizer/tokenizer.json") => {
+            Ok(Tokenizer::from_sentencepiece(&folder.bytes(file)?)?)
+        }
+        _ => Ok(Tokenizer::from_json(&folder.tokenizer()?)?),
     }
 }

@@ -4,6 +4,7 @@
 
 use kinora_kernels::Precision;
 use kinora_models::taehv::{self, LatentRgb, Taehv};
+use kinora_models::wan_vae::{self, Tiling, WanVae};
 use kinora_tensor::Tensor;
 use kinora_weights::Checkpoint;
 
@@ -14,12 +15,14 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum VaeConfig {
     Taehv(taehv::Config),
+    Wan(wan_vae::Config),
 }
 
 impl VaeConfig {
     pub(crate) fn read(kind: VaeKind, json: &str) -> Result<Self> {
         Ok(match kind {
             VaeKind::Taehv => Self::Taehv(taehv::Config::from_json(json)?),
+            VaeKind::Wan => Self::Wan(wan_vae::Config::from_json(json)?),
         })
     }
 
@@ -27,6 +30,7 @@ impl VaeConfig {
     pub(crate) fn spatial_factor(&self) -> usize {
         match self {
             Self::Taehv(config) => config.spatial_factor(),
+            Self::Wan(config) => config.spatial_factor(),
         }
     }
 
@@ -34,6 +38,7 @@ impl VaeConfig {
     pub(crate) const fn latent_channels(&self) -> usize {
         match self {
             Self::Taehv(config) => config.latent_channels,
+            Self::Wan(config) => config.latent_channels(),
         }
     }
 
@@ -41,6 +46,7 @@ impl VaeConfig {
     pub(crate) const fn latent_rgb(&self) -> Option<&LatentRgb> {
         match self {
             Self::Taehv(config) => config.latent_rgb.as_ref(),
+            Self::Wan(_) => None,
         }
     }
 
@@ -48,6 +54,7 @@ impl VaeConfig {
     pub(crate) fn temporal_factor(&self) -> usize {
         match self {
             Self::Taehv(config) => config.temporal_factor(),
+            Self::Wan(config) => config.temporal_factor(),
         }
     }
 }
@@ -55,12 +62,14 @@ impl VaeConfig {
 /// An autoencoder with its weights.
 pub(crate) enum Vae {
     Taehv(Taehv),
+    Wan(WanVae),
 }
 
 impl Vae {
     pub(crate) fn load(checkpoint: &Checkpoint, config: &VaeConfig, json: &str, precision: Precision) -> Result<Self> {
         Ok(match config {
             VaeConfig::Taehv(_) => Self::Taehv(Taehv::load(checkpoint, json, precision)?),
+            VaeConfig::Wan(_) => Self::Wan(WanVae::load(checkpoint, json, precision)?),
         })
     }
 
@@ -68,20 +77,27 @@ impl Vae {
     pub(crate) fn frames_of(&self, latent_frames: usize) -> usize {
         match self {
             Self::Taehv(vae) => vae.frames_of(latent_frames),
+            Self::Wan(vae) => vae.frames_of(latent_frames),
         }
     }
 
-    /// Starts decoding a clip.
-    pub(crate) fn decoder(&self) -> Decoder<'_> {
-        match self {
-            Self::Taehv(vae) => Decoder::Taehv(vae.decoder()),
-        }
+    /// Starts decoding a clip, in tiles of `tile_px` pixels where the family can and that is wanted.
+    pub(crate) fn decoder(&self, tile_px: Option<u32>) -> Result<Decoder<'_>> {
+        Ok(match (self, tile_px) {
+            (Self::Taehv(vae), _) => Decoder::Taehv(vae.decoder()),
+            (Self::Wan(vae), None) => Decoder::Wan(Box::new(vae.decoder())),
+            (Self::Wan(vae), Some(side)) => {
+                let tile_px = side as usize;
+                Decoder::Wan(Box::new(vae.decoder_in_tiles(Tiling::Halo { tile_px })?))
+            }
+        })
     }
 
     /// Starts encoding a clip.
     pub(crate) fn encoder(&self) -> Encoder<'_> {
         match self {
             Self::Taehv(vae) => Encoder::Taehv(vae.encoder()),
+            Self::Wan(vae) => Encoder::Wan(Box::new(vae.encoder())),
         }
     }
 }
@@ -89,10 +105,11 @@ impl Vae {
 /// A clip on its way from latents to frames.
 pub(crate) enum Decoder<'a> {
     Taehv(taehv::Decoder<'a>),
+    Wan(Box<wan_vae::Decoder<'a>>),
 }
 
 impl Decoder<'_> {
-    /// Decodes latent frame `index` of `latents [1, C, F, h, w]` and emits the frames that are complete with it.
+    /// Decodes latent frame `index` of `latents [1, C, F, h, w]` and returns the frames that are complete with it.
     pub(crate) fn push(&mut self, latents: &Tensor, index: usize) -> Result<Vec<Tensor>> {
         let mut frames = Vec::new();
         let mut keep = |frame| {
@@ -101,6 +118,7 @@ impl Decoder<'_> {
         };
         match self {
             Self::Taehv(decoder) => decoder.push(latents, index, &mut keep)?,
+            Self::Wan(decoder) => decoder.push(latents, index, &mut keep)?,
         }
         Ok(frames)
     }
@@ -109,6 +127,7 @@ impl Decoder<'_> {
 /// A clip on its way from frames to latents.
 pub(crate) enum Encoder<'a> {
     Taehv(taehv::Encoder<'a>),
+    Wan(Box<wan_vae::Encoder<'a>>),
 }
 
 impl Encoder<'_> {
@@ -121,7 +140,18 @@ impl Encoder<'_> {
         };
         match self {
             Self::Taehv(encoder) => encoder.push(frame, &mut keep)?,
+            Self::Wan(encoder) => encoder.push(frame, &mut keep)?,
         }
         Ok(latents)
+    }
+
+    /// Ends the clip.
+    ///
+    /// **Errors**: frames that do not fill a latent frame.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self {
+            Self::Taehv(_) => Ok(()),
+            Self::Wan(encoder) => Ok(encoder.finish()?),
+        }
     }
 }

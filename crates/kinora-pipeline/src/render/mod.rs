@@ -36,13 +36,20 @@ pub(crate) struct Renderer {
     /// The last frames as the model made them, for the next part.
     tail: VecDeque<Frame>,
     tail_frames: usize,
+    /// Side of the tiles in which frames are decoded, if they are.
+    tile_px: Option<u32>,
 }
 
 impl Renderer {
     /// Opens the files of one clip, if it shall have any.
     ///
     /// **Errors**: [`Error::Output`] if they cannot be written.
-    pub(crate) fn create(plan: &Plan, destination: Option<&Destination<'_>>, tail_frames: usize) -> Result<Self> {
+    pub(crate) fn create(
+        plan: &Plan,
+        destination: Option<&Destination<'_>>,
+        tail_frames: usize,
+        tile_px: Option<u32>,
+    ) -> Result<Self> {
         Ok(Self {
             writers: destination.map(|to| Writers::create(plan, to)).transpose()?,
             interpolator: Interpolator::new(plan.model_fps, plan.fps),
@@ -51,6 +58,7 @@ impl Renderer {
             wanted: plan.new_frames,
             tail: VecDeque::with_capacity(tail_frames),
             tail_frames,
+            tile_px,
         })
     }
 
@@ -104,7 +112,7 @@ impl Renderer {
             stage: Stage::Render,
             units: of,
         });
-        let mut decoder = vae.decoder();
+        let mut decoder = vae.decoder(self.tile_px)?;
         let mut done = 0;
         for index in 0..latent_frames {
             if cancel.is_cancelled() {

@@ -1,0 +1,248 @@
+//! One clip: each part is mapped, diffused and rendered; the end of a part is where the next one starts.
+
+use kinora_media::Frame;
+use kinora_models::wan::LoadOptions;
+use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
+use kinora_tensor::{Arena, Tensor};
+
+use crate::Result;
+use crate::diffuse::{Denoised, Known, Settings, diffuse};
+use crate::inputs::Inputs;
+use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
+use crate::memory_plan::{MemoryPlan, WeightsMode};
+use crate::model::{Model, Slot};
+use crate::plan::{Plan, Segment, Task};
+use crate::progress::{CancelToken, Event, Stage};
+use crate::render::{Destination, Finished, Renderer};
+use crate::request::Request;
+use crate::stopwatch::Stopwatch;
+
+/// The text of a run as the transformer reads it.
+pub(crate) struct Context {
+    /// Of the prompt, `[1, S, T]`.
+    pub(crate) cond: Tensor,
+    /// Of the negative prompt; absent without guidance.
+    pub(crate) uncond: Option<Tensor>,
+}
+
+/// Everything that the clips of a run have in common.
+pub(crate) struct ClipMaker<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) arena: &'a Arena,
+    pub(crate) request: &'a Request,
+    pub(crate) plan: &'a Plan,
+    pub(crate) memory: &'a MemoryPlan,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) context: &'a Context,
+}
+
+/// What became of a clip.
+pub(crate) struct Made {
+    pub(crate) finished: Finished,
+    /// What the step cache did in the part where it may have cost the most.
+    pub(crate) cache: Option<CacheReport>,
+}
+
+impl ClipMaker<'_> {
+    /// Makes the clip of `seed` and writes it to `destination`, if it has one.
+    pub(crate) fn make(
+        &self,
+        seed: u64,
+        destination: Option<&Destination<'_>>,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Made> {
+        let description = &self.model.description;
+        let tail_frames = description.frames_of(description.overlap_latent_frames);
+        let mut renderer = Renderer::create(self.plan, destination, tail_frames, self.memory.tile_px)?;
+        if let (Some((_, fps)), Some(path)) = (self.inputs.source, &self.request.extend) {
+            renderer.copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
+        }
+        let mut worst: Option<CacheReport> = None;
+        let mut frames_before = 0;
+        for (index, segment) in self.plan.segments.iter().enumerate() {
+            watch.observer().event(&Event::SegmentStarted {
+                segment: index,
+                segments: self.plan.segments.len(),
+            });
+            let first = self.first_frames(index, segment, &renderer);
+            let conditioning = self.map(index, segment, &first, frames_before, watch)?;
+            let settings = self.settings(segment, seed, index)?;
+            let Denoised { latents, cache } = watch.stage(Stage::Diffuse, |observer| {
+                diffuse(
+                    &self.model.experts,
+                    &self.model.vae_config,
+                    self.arena,
+                    &conditioning,
+                    &settings,
+                    observer,
+                    cancel,
+                )
+            })?;
+            drop(conditioning);
+            self.arena.trim();
+            if self.memory.weights != WeightsMode::Kept {
+                self.model.experts.iter().for_each(Slot::release);
+            }
+            worst = worse(worst, cache);
+            let latents = self.without_references(latents)?;
+            // The picture that a clip starts from is its first frame; other given frames are in the file already.
+            let not_new = if index == 0 && self.plan.task != Task::Extend {
+                0
+            } else {
+                first.len()
+            };
+            watch.stage(Stage::Render, |observer| {
+                let vae = self.model.vae.get(())?;
+                renderer.push_latents(&vae, &latents, not_new, observer, cancel)
+            })?;
+            self.release_after_use();
+            frames_before += description.frames_of(segment.latent_frames) - not_new;
+        }
+        let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
+        self.arena.trim();
+        Ok(Made { finished, cache: worst })
+    }
+
+    /// The frames that a part starts from: those that were given, or the end of the part before.
+    fn first_frames(&self, index: usize, segment: &Segment, renderer: &Renderer) -> Vec<Frame> {
+        let count = match segment.prefix_latent_frames {
+            0 => 0,
+            latent_frames => self.model.description.frames_of(latent_frames),
+        };
+        let mut frames = match index {
+            0 => self.inputs.first.clone(),
+            _ => renderer.tail(),
+        };
+        frames.split_off(frames.len().saturating_sub(count))
+    }
+
+    /// What steers a part. Says nothing of a part that only words steer: these were mapped before.
+    fn map(
+        &self,
+        index: usize,
+        segment: &Segment,
+        first: &[Frame],
+        frames_before: usize,
+        watch: &mut Stopwatch<'_>,
+    ) -> Result<Conditioning<'_>> {
+        let mut conditioning = Conditioning {
+            cond: &self.context.cond,
+            uncond: self.context.uncond.as_ref(),
+            image: None,
+            known: Known::Nothing,
+            control: None,
+            start: None,
+        };
+        let starts = self.model.description.starts;
+        if first.is_empty() && self.inputs.video.is_empty() && !starts.is_always_told() {
+            return Ok(conditioning);
+        }
+        let is_last = index + 1 == self.plan.segments.len();
+        let given = Given {
+            first,
+            last: self.inputs.last.as_ref().filter(|_| is_last),
+        };
+        let (size, latent_frames) = (self.plan.size.generated, segment.latent_frames);
+        watch.stage(Stage::Map, |_| {
+            conditioning.image = self.model.embed_pictures(first.first(), given.last)?;
+            let vae = self.model.vae.get(())?;
+            conditioning.known = known(starts, &vae, self.arena, given, latent_frames, size)?;
+            if let Some(layers) = &self.model.transformer_config.vace_layers {
+                let frames = self.model.description.frames_of(latent_frames);
+                let clip = ControlClip {
+                    at: &|frame| self.steer(given, frames, frame, frames_before),
+                    references: &self.inputs.references,
+                    scales: vec![self.request.control_scale; layers.len()],
+                };
+                conditioning.control = Some(control(&vae, self.arena, clip, latent_frames, size)?);
+            }
+            if !self.inputs.video.is_empty() {
+                conditioning.start = Some(encode_frames(&vae, self.arena, &self.inputs.video, size)?);
+            }
+            Ok(())
+        })?;
+        self.release_after_use();
+        Ok(conditioning)
+    }
+
+    /// What steers frame `index` of a part of `frames` frames, the first of which is `frames_before` in the clip.
+    fn steer<'a>(&'a self, given: Given<'a>, frames: usize, index: usize, frames_before: usize) -> Steer<'a> {
+        if let Some(frame) = given.first.get(index) {
+            return Steer::Kept(frame);
+        }
+        if let Some(last) = given.last.filter(|_| index + 1 == frames) {
+            return Steer::Kept(last);
+        }
+        let at = frames_before + index - given.first.len();
+        match (self.inputs.control.get(at), self.inputs.mask.get(at)) {
+            (None, _) => Steer::Nothing,
+            (Some(frame), None) => Steer::Followed(frame),
+            (Some(frame), Some(mask)) => Steer::Masked(frame, mask),
+        }
+    }
+
+    fn settings(&self, segment: &Segment, seed: u64, index: usize) -> Result<Settings> {
+        let (plan, factor) = (self.plan, self.model.vae_config.spatial_factor());
+        let generated = plan.size.generated;
+        let mut guidance = Guidance::per_expert(f64::from(plan.guidance_scale), f64::from(plan.guidance_scale_low))?;
+        if let Some(steps) = plan.guided_steps {
+            guidance = guidance.within(GuidanceInterval::Before(steps as usize));
+        }
+        Ok(Settings {
+            grid: [
+                segment.latent_frames + self.inputs.references.len(),
+                generated.height_px as usize / factor,
+                generated.width_px as usize / factor,
+            ],
+            seed,
+            stream: Stream {
+                variant: 0,
+                part: index as u32,
+            },
+            schedule: plan.schedule.from_step(plan.first_step as usize)?,
+            sampler: plan.sampler,
+            guidance,
+            guidance_mode: self.memory.guidance,
+            switch: self.model.description.expert_switch,
+            load: match self.memory.weights {
+                WeightsMode::Streamed => LoadOptions::streamed(self.model.precision),
+                WeightsMode::Kept | WeightsMode::Staged => self.model.precision.into(),
+            },
+            cache: plan.cache.clone(),
+            keep_experts: self.memory.weights == WeightsMode::Kept,
+        })
+    }
+
+    /// The latents of the clip itself: those of reference pictures stood in front.
+    fn without_references(&self, latents: Tensor) -> Result<Tensor> {
+        let given = self.inputs.references.len();
+        if given == 0 {
+            return Ok(latents);
+        }
+        let [_, channels, frames, height, width] = latents.dims_of("references", "[1, C, R + F, h, w]")?;
+        let mut kept = latents.uninit_like([1, channels, frames - given, height, width])?;
+        let area = height * width;
+        let planes = kept.as_mut_slice().chunks_exact_mut((frames - given) * area);
+        for (target, source) in planes.zip(latents.as_slice().chunks_exact(frames * area)) {
+            target.copy_from_slice(&source[given * area..]);
+        }
+        Ok(kept)
+    }
+
+    /// Gives up the networks around the transformer, unless the plan keeps them.
+    fn release_after_use(&self) {
+        self.arena.trim();
+        if self.memory.weights != WeightsMode::Kept {
+            self.model.vae.release();
+            self.model.release_image_encoder();
+        }
+    }
+}
+
+fn worse(a: Option<CacheReport>, b: Option<CacheReport>) -> Option<CacheReport> {
+    match (a, b) {
+        (Some(a), Some(b)) if a.estimated_error >= b.estimated_error => Some(a),
+        (a, b) => b.or(a),
+    }
+}
