@@ -96,7 +96,7 @@ fn embed_umt5(
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let ids: Vec<Vec<u32>> = tokens.iter().map(|tokens| tokens.ids.clone()).collect();
     let mut embedded = encoder.embed(&ids)?.into_iter().zip(&tokens).map(|(rows, tokens)| {
-        Ok(Embedded {
+        Ok::<_, Error>(Embedded {
             context: padded(&rows, columns)?,
             cut: tokens.is_cut,
         })
