@@ -46,7 +46,7 @@ mod threads;
 pub mod trace;
 
 pub use activation::Activation;
-pub use attention::{AttentionMode, KeyMask, ScoreBias, attention, attention_as, attention_biased};
+pub use attention::{AttentionMode, KeyMask, ScoreBias, attention, attention_as, attention_biased, attention_buffers};
 pub use conv::{
     Conv2d, Conv3d, PaddedFrame, Padding, conv2d, conv2d_concat, conv2d_residual, conv2d_upsampled_2x, conv3d_causal,
     conv3d_frames, conv3d_frames_residual,

@@ -23,7 +23,7 @@ impl Extents {
     }
 
     /// Floats of the packed keys, then of the packed values, of one head.
-    const fn packed(&self) -> (usize, usize) {
+    pub(super) const fn packed(&self) -> (usize, usize) {
         (
             self.keys.next_multiple_of(PANEL) * self.width,
             self.keys * self.padded_width(),

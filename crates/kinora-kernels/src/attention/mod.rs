@@ -3,6 +3,7 @@
 mod bias;
 mod exact;
 mod quantised;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use kinora_tensor::Tensor;
 
 pub use bias::ScoreBias;
 use bias::Scoring;
+pub use size::attention_buffers;
 
 use crate::product::{PANEL, TILE_ROWS};
 use crate::threads::TileMut;

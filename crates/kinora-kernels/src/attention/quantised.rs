@@ -100,8 +100,7 @@ pub(super) fn attention(
         };
         source.pack(path, k.as_slice(), v.as_slice(), packed);
     };
-    // A whole number of cache lines, so that every head starts on one.
-    let words = layout.words().next_multiple_of(LANES);
+    let [_, words] = buffers(extents);
     for_heads(extents, k, words, out, pack, |packed, out| {
         Item {
             path,
@@ -114,6 +113,12 @@ pub(super) fn attention(
         }
         .run(out);
     })
+}
+
+/// Words of the packed queries, and of one packed head: a whole number of cache lines, so that every head starts on one.
+pub(super) const fn buffers(extents: Extents) -> [usize; 2] {
+    let queries = extents.batch * extents.queries * query_stride(extents);
+    [queries, Layout::of(extents).words().next_multiple_of(LANES)]
 }
 
 /// All queries as bytes: for each token its N heads of `depth` words, then what one step of each is worth in scores.

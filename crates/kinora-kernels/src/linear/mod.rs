@@ -5,6 +5,7 @@ mod branch;
 mod branch_tests;
 mod input;
 mod run;
+mod size;
 #[cfg(test)]
 mod tests;
 
