@@ -93,7 +93,16 @@ impl Config {
             ("freq_dim", self.freq_dim),
             ("ffn_dim", self.ffn_dim),
             ("num_layers", self.num_layers),
-            ("patch_size", self.patch_volume()),
+            (
+                "num_attention_heads times attention_head_dim",
+                self.num_attention_heads.saturating_mul(self.attention_head_dim),
+            ),
+            (
+                "patch_size",
+                self.patch_size
+                    .iter()
+                    .fold(1usize, |volume, &n| volume.saturating_mul(n)),
+            ),
         ];
         // A limit far above any published model keeps products of these numbers from overflowing.
         if let Some((field, value)) = sizes.into_iter().find(|&(_, value)| value == 0 || value > 1 << 20) {

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod image;
 mod layout;
+pub mod memory;
 mod options;
 mod patch;
 mod rope;

@@ -5,6 +5,7 @@
 mod causal;
 mod common;
 mod image;
+mod memory;
 mod streamed;
 mod text;
 mod vace;
