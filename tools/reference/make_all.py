@@ -4,6 +4,7 @@ import goldens
 import judge_tiny
 import minilm_tiny
 import parse_words
+import pickles
 import sampling
 import step_caches
 import taehv_tiny
@@ -38,6 +39,7 @@ SCRIPTS = (
     wan_prompts,
     wan_names,
     wan_dialects,
+    pickles,
     wan_tiny,
     taehv_tiny,
     minilm_tiny,

@@ -54,7 +54,7 @@ pub(crate) enum Bytes {
 }
 
 impl Bytes {
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Static(bytes) => bytes,
             Self::Owned(bytes) => bytes,
@@ -158,6 +158,39 @@ impl Checkpoint {
                 Part::Header => Bytes::Absent(end),
             };
             inner.files.push((file_name, Arc::new(bytes)));
+        }
+        Ok(Self {
+            inner: Arc::new(inner),
+            changes: None,
+        })
+    }
+
+    /// Tensors of one file that were found by another reader, and those that it had to copy.
+    pub(crate) fn from_parts(
+        name: String,
+        bytes: Bytes,
+        mapped: BTreeMap<String, TensorInfo>,
+        copied: BTreeMap<String, (TensorInfo, Vec<u8>)>,
+    ) -> Result<Self> {
+        let mut inner = Inner {
+            files: vec![(name.clone(), Arc::new(bytes))],
+            name,
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            values: Arc::default(),
+            own_names: None,
+        };
+        let entry = |file, info| Entry {
+            file,
+            info,
+            own_name: None,
+        };
+        for (tensor, info) in mapped {
+            inner.tensors.insert(tensor, entry(0, info));
+        }
+        for (tensor, (info, bytes)) in copied {
+            inner.tensors.insert(tensor, entry(inner.files.len(), info));
+            inner.files.push((inner.name.clone(), Arc::new(Bytes::Owned(bytes))));
         }
         Ok(Self {
             inner: Arc::new(inner),

@@ -226,6 +226,9 @@ pub enum Error {
     /// A LoRA cannot be read or does not fit.
     #[error(transparent)]
     Lora(Box<crate::lora::LoraError>),
+    /// A PyTorch file cannot be read, or must not be.
+    #[error(transparent)]
+    Pickle(Box<crate::pickle::PickleError>),
     /// A buffer could not be made.
     #[error(transparent)]
     Tensor(#[from] kinora_tensor::Error),
@@ -239,6 +242,12 @@ pub enum Error {
         /// The kernel's reason.
         source: Box<kinora_kernels::Error>,
     },
+}
+
+impl From<crate::pickle::PickleError> for Error {
+    fn from(error: crate::pickle::PickleError) -> Self {
+        Self::Pickle(Box::new(error))
+    }
 }
 
 impl From<crate::lora::LoraError> for Error {
