@@ -39,7 +39,7 @@ fn run(golden: &Golden, transformer: &Transformer) -> Tensor {
     let latents = golden.tensor("hidden_states");
     let tokens = transformer.token_grid(&latents).unwrap().iter().product();
     let timesteps = Timesteps::uniform(golden.tensor("timestep").as_slice()[0], tokens);
-    let context = transformer.embed_context(&golden.tensor("context")).unwrap();
+    let context = transformer.embed_context(&golden.tensor("context"), None).unwrap();
     transformer.forward(&latents, &timesteps, &context).unwrap()
 }
 

@@ -83,10 +83,19 @@ pub(crate) fn diffuse(
         pairs
             .for_each(|(noise, clean)| *noise = ((1.0 - sigma) * f64::from(*clean) + sigma * f64::from(*noise)) as f32);
     }
-    denoise(experts, vae, conditioning, settings, noise, observer, cancel)
+    denoise(
+        experts,
+        vae,
+        conditioning,
+        settings,
+        noise,
+        observer,
+        cancel,
+        &mut |_| (),
+    )
 }
 
-/// Runs the denoising loop from `noise [1, C, F, h, w]`.
+/// Runs the denoising loop from `noise [1, C, F, h, w]`, showing the run to `after_step` after each step.
 /// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
 pub(crate) fn denoise(
     experts: &Experts,
@@ -96,6 +105,7 @@ pub(crate) fn denoise(
     noise: Tensor,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
+    after_step: &mut dyn FnMut(&SamplerRun),
 ) -> Result<Denoised> {
     let mut denoiser = Denoiser::new(experts, conditioning, settings, &noise)?;
     let mut run =
@@ -126,6 +136,7 @@ pub(crate) fn denoise(
         run.provide(velocity)?;
         drop(step);
         if run.steps_done() > before {
+            after_step(&run);
             observer.event(&Event::Progress {
                 stage: Stage::Diffuse,
                 done: run.steps_done(),
@@ -146,3 +157,5 @@ pub(crate) use tests::one_step;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole_runs;

@@ -289,27 +289,45 @@ mod tests {
         for precision in [Precision::F32, Precision::Int8] {
             let model = Model::open(&ModelFolder::embedded_toybox().unwrap(), precision).unwrap();
             let vae = model.vae.get(()).unwrap();
-            let VaeConfig::Taehv(vae_config) = &model.vae_config;
+            let VaeConfig::Taehv(vae_config) = &model.vae_config else {
+                panic!("Toybox has a tiny autoencoder")
+            };
             let networks = Networks {
                 transformer: &model.transformer_config,
                 vae: &model.vae_config,
+                text: TextSize::Loaded,
                 text_tokens: 64,
+                image_encoder: 0,
+                image_tokens: 0,
+                experts: 1,
+                is_loaded: true,
                 precision,
+            };
+            let run = |guidance| Run {
+                networks,
+                way: Way {
+                    weights: WeightsMode::Kept,
+                    guidance,
+                    tile_px: None,
+                },
+                grid,
+                encodes: false,
+                has_picture: false,
             };
             for mode in [GuidanceMode::Off, GuidanceMode::Batched, GuidanceMode::Sequential] {
                 let arena = Arena::new();
                 diffuse::one_step(&model, &arena, grid, mode);
-                let estimate = transformer_bytes(networks, grid, mode);
+                let estimate = run(mode).diffuse_bytes().unwrap();
                 assert_near(&format!("{precision:?}, {mode:?}"), estimate, held(&arena));
             }
 
             let arena = Arena::new();
             let latents = Tensor::zeros_in(&arena, [1, 48, frames, height, width]).unwrap();
-            let mut decoder = vae.decoder();
+            let mut decoder = vae.decoder(None).unwrap();
             for index in 0..frames {
                 drop(decoder.push(&latents, index).unwrap());
             }
-            let estimate = latents_bytes(&model.transformer_config, grid) + decoder_bytes(vae_config, [height, width]);
+            let estimate = run(GuidanceMode::Off).render_bytes().unwrap();
             assert_near(&format!("{precision:?}, decoding"), estimate, held(&arena));
 
             let arena = Arena::new();

@@ -294,7 +294,12 @@ mod tests {
             let networks = Networks {
                 transformer: &self.transformer,
                 vae: &self.vae,
+                text: TextSize::Loaded,
                 text_tokens: 64,
+                image_encoder: 0,
+                image_tokens: 0,
+                experts: 1,
+                is_loaded: true,
                 precision: Precision::F32,
             };
             let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);

@@ -15,6 +15,8 @@ use kinora_weights::ModelFolder;
 
 use classes::VaeKind;
 pub(crate) use slot::Slot;
+#[cfg(test)]
+pub(crate) use text::padded;
 pub(crate) use text::{Embedded, Text};
 pub(crate) use vae::{Vae, VaeConfig};
 
@@ -44,6 +46,14 @@ pub(crate) struct Experts {
 }
 
 impl Experts {
+    /// One transformer, or two experts.
+    pub(crate) const fn new(
+        high_noise: Slot<wan::Transformer, LoadOptions>,
+        low_noise: Option<Slot<wan::Transformer, LoadOptions>>,
+    ) -> Self {
+        Self { high_noise, low_noise }
+    }
+
     /// The one that `expert` means.
     pub(crate) fn slot(&self, expert: Expert) -> &Slot<wan::Transformer, LoadOptions> {
         match (expert, &self.low_noise) {
@@ -82,13 +92,13 @@ impl Model {
         Ok(Self {
             record: record(folder)?,
             transformer_config,
-            experts: Experts {
-                high_noise: transformer_slot(folder, "transformer")?,
-                low_noise: match kinds.has_second_expert {
+            experts: Experts::new(
+                transformer_slot(folder, "transformer")?,
+                match kinds.has_second_expert {
                     true => Some(transformer_slot(folder, "transformer_2")?),
                     false => None,
                 },
-            },
+            ),
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,
