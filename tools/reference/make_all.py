@@ -1,5 +1,6 @@
 """Writes every fixture anew: `python tools/reference/make_all.py [--root REPO]`. The same versions, the same bytes."""
 
+import clip_vision_tiny
 import goldens
 import judge_tiny
 import minilm_tiny
@@ -33,6 +34,7 @@ SCRIPTS = (
     wan_vace_tiny,
     wan_causal_tiny,
     wan_vae_tiny,
+    clip_vision_tiny,
     umt5_tiny,
     umt5_tokenizer,
     wan_pipeline_tiny,

@@ -62,6 +62,12 @@ pub enum Error {
         /// What the tokenizer library said.
         reason: String,
     },
+    /// A frame that no picture encoder can read.
+    #[error("the picture cannot be embedded: {reason}\nhint: give a frame with finite values from 0 to 1")]
+    Picture {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A token id that the embedding table does not have.
     #[error(
         "token {id} is outside the vocabulary of {vocab_size}\nhint: the tokenizer and the text encoder must come from the same model"

@@ -5,6 +5,7 @@
 //! - [`taehv`]: the tiny causal video autoencoder, streamed frame by frame in both directions.
 //! - [`minilm`]: the sentence encoder and its tokenizer.
 //! - [`umt5`]: the text encoder of Wan, streamed from its file, its tokenizer, and the cleaning of prompts.
+//! - [`clip_vision`]: the picture encoder of Wan 2.1 image to video.
 //! - [`judge`]: says what a clip of Toybox's world shows.
 //!
 //! Models never import models; what two of them share bit for bit lives in the folder `nn`. Activations are `f32`
@@ -22,6 +23,7 @@
 //! # Ok::<(), kinora_models::Error>(())
 //! ```
 
+pub mod clip_vision;
 mod error;
 pub mod judge;
 pub mod minilm;

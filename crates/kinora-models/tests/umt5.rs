@@ -37,10 +37,8 @@ fn texts(golden: &Golden) -> Vec<Vec<u32>> {
 }
 
 /// The first rows of one entry of a padded batch `[B, S, M]`.
-fn entry<'a>(batch: &'a Tensor, index: usize, rows: usize) -> &'a [f32] {
-    let &[_, columns, width] = batch.dims() else {
-        panic!("{:?} is not [B, S, M]", batch.dims());
-    };
+fn entry(batch: &Tensor, index: usize, rows: usize) -> &[f32] {
+    let [_, columns, width] = batch.dims_of("golden", "[B, S, M]").unwrap();
     &batch.as_slice()[index * columns * width..][..rows * width]
 }
 
