@@ -61,7 +61,11 @@ impl ResBlock {
         drop(inner);
         // 3. The second convolution, added to the shortcut in its place.
         let residual = match &self.shortcut {
-            Some(conv) => conv3d_causal(&x, None, conv, Activation::None)?,
+            Some(conv) => {
+                let shortcut = conv3d_causal(&x, None, conv, Activation::None)?;
+                drop(x);
+                shortcut
+            }
             None => x,
         };
         self.conv2.push_residual(cache, frame, residual)

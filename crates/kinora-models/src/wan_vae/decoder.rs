@@ -99,9 +99,10 @@ impl Network {
         let x = conv3d_causal(&latent, None, &self.post_quant, Activation::None)?;
         drop(latent);
         tap("post_quant", &x);
-        let x = self.conv_in.push(cache, &x)?;
-        tap("conv_in", &x);
-        self.mid.push(cache, x, tap)
+        let first = self.conv_in.push(cache, &x)?;
+        drop(x);
+        tap("conv_in", &first);
+        self.mid.push(cache, first, tap)
     }
 
     /// The stages from `from` on, up to before `to`. **Shapes**: `x [1, H, W, C]` → larger ones, one or several.

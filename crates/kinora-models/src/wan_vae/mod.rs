@@ -7,9 +7,11 @@ mod decoder;
 mod encoder;
 pub mod memory;
 mod model;
+mod names;
 mod resample;
 mod tiles;
 
 pub use config::Config;
 pub use model::{Decoder, Encoder, WanVae};
+pub use names::tensors;
 pub use tiles::Tiling;
