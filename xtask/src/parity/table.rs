@@ -28,7 +28,7 @@ pub(super) struct Measured {
     /// Path of the kernels.
     kernels: Option<String>,
     /// Fixtures that no comparison with a tolerance belongs to.
-    without: Vec<String>,
+    without: Vec<(String, String)>,
 }
 
 /// All comparisons with one golden.
@@ -111,7 +111,7 @@ impl Measured {
                 let golden = file.rsplit_once('.').map_or(file.as_str(), |(name, _)| name);
                 !compared.contains(&(crate_name.as_str(), golden))
             })
-            .map(|(crate_name, file)| format!("{crate_name}/{file}"))
+            .cloned()
             .collect();
         let rows: Vec<Row> = rows.into_values().collect();
         if rows.is_empty() {
@@ -188,13 +188,20 @@ impl fmt::Display for Measured {
                 row.reference
             )?;
         }
-        if !self.without.is_empty() {
-            let names: Vec<String> = self.without.iter().map(|name| format!("`{name}`")).collect();
-            writeln!(
-                f,
-                "\nThese fixtures have no row, because tests compare them exactly or read them as input: {}.",
-                names.join(", ")
-            )?;
+        if self.without.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\nFixtures without a row: no test compares anything with them within a tolerance. They are input, are compared exactly, or\n\
+             belong to a component that is still to come.\n"
+        )?;
+        let mut by_crate: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (crate_name, file) in &self.without {
+            by_crate.entry(crate_name).or_default().push(format!("`{file}`"));
+        }
+        for (crate_name, files) in by_crate {
+            writeln!(f, "- {crate_name}: {}", files.join(", "))?;
         }
         Ok(())
     }
