@@ -1,12 +1,14 @@
 //! The two attentions of a block: over the clip's own tokens, and over the text (and the picture) that steers it.
 
 use kinora_kernels::{
-    Activation, AttentionMode, Input, KeyMask, Linear, add, attention_as, linear, linears, rms_norm, rms_norm_rope,
+    Activation, AttentionMode, Input, KeyMask, Linear, ScoreBias, add, attention_as, attention_biased, linear, linears,
+    rms_norm, rms_norm_rope,
 };
 use kinora_tensor::Tensor;
 use kinora_weights::Reader;
 
 use super::config::Config;
+use super::context::ContextTokens;
 use super::layout::Place;
 use super::rope::Rope;
 use super::tap::Taps;
@@ -72,6 +74,18 @@ impl Attention {
         merge_heads(attention_as(q, k, v, KeyMask::None, self.mode)?)
     }
 
+    /// As [`Attention::mix`] with the last key as often as `last_counts` says: exp(s + ln n) = n exp(s).
+    fn mix_folded(&self, [q, k, v]: [&Tensor; 3], last_counts: usize) -> Result<Tensor> {
+        let [batch, keys, _, head_dim] = k.dims_of("attention", "[B, S, N, D]")?;
+        let mut bias = q.uninit_like([batch, keys])?;
+        bias.as_mut_slice().fill(0.0);
+        for of_entry in bias.as_mut_slice().chunks_exact_mut(keys) {
+            of_entry[keys - 1] = (last_counts as f32).ln();
+        }
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        merge_heads(attention_biased(q, k, v, KeyMask::None, ScoreBias::Keys(&bias), scale)?)
+    }
+
     fn split_heads(&self, x: Tensor) -> Result<Tensor> {
         let [batch, tokens, width] = x.dims_of("attention", "[B, L, M]")?;
         Ok(x.reshape([batch, tokens, self.heads, width / self.heads])?) // [B, L, N, D]
@@ -88,6 +102,8 @@ fn merge_heads(x: Tensor) -> Result<Tensor> {
 pub(super) struct CrossKeyValue {
     text: [Tensor; 2],
     image: Option<[Tensor; 2]>,
+    /// How many tokens of the text the last key stands for.
+    last_counts: usize,
 }
 
 impl CrossKeyValue {
@@ -135,11 +151,10 @@ impl CrossAttention {
         self.attention.bytes() + image.sum::<usize>()
     }
 
-    /// **Shapes**: text `[B, S, M]`, picture `[B, T, M]`. A picture is `None` only where the model takes none.
+    /// Free of the timestep. There is a picture just where the model takes one.
     pub(super) fn keys_and_values(
         &self,
-        text: &Tensor,
-        image: Option<&Tensor>,
+        tokens: &ContextTokens,
         place: Place,
         tap: &mut Taps,
     ) -> Result<CrossKeyValue> {
@@ -154,9 +169,9 @@ impl CrossAttention {
             let k = rms_norm(k, norm, *eps)?;
             Ok([self.attention.split_heads(k)?, self.attention.split_heads(v)?])
         };
-        let [k, v] = linears(text, [to_k, to_v])?;
+        let [k, v] = linears(&tokens.text, [to_k, to_v])?;
         let text = heads(k, v, norm_k)?;
-        let image = match self.image.as_ref().zip(image) {
+        let image = match self.image.as_ref().zip(tokens.image.as_ref()) {
             Some((layers, image)) => {
                 let [k, v] = linears(image, [&layers.to_k, &layers.to_v])?;
                 tap.show(format_args!("{place}.cross_attn.image_values"), &v);
@@ -166,14 +181,21 @@ impl CrossAttention {
             }
             None => None,
         };
-        Ok(CrossKeyValue { text, image })
+        Ok(CrossKeyValue {
+            text,
+            image,
+            last_counts: tokens.last_counts,
+        })
     }
 
     /// What `to_out` reads. **Shapes**: `[B, L, M]` → `[B, L, M]`.
     pub(super) fn mix(&self, x: Input, context: &CrossKeyValue) -> Result<Tensor> {
         let q = self.attention.queries(x)?; // [B, L, N, D]
         let [k, v] = &context.text;
-        let attended = self.attention.mix([&q, k, v])?;
+        let attended = match context.last_counts {
+            1 => self.attention.mix([&q, k, v])?,
+            n => self.attention.mix_folded([&q, k, v], n)?,
+        };
         match &context.image {
             Some([k, v]) => Ok(add(attended, &self.attention.mix([&q, k, v])?)?),
             None => Ok(attended),

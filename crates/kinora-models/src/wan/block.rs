@@ -7,6 +7,7 @@ use kinora_weights::Reader;
 use super::attention::{Attention, CrossAttention, CrossKeyValue};
 use super::causal::Past;
 use super::config::Config;
+use super::context::ContextTokens;
 use super::layout::Place;
 use super::rope::Rope;
 use super::tap::Taps;
@@ -126,15 +127,14 @@ impl Block {
         Ok(self.proj_out.as_ref().map(hint).transpose()?)
     }
 
-    /// **Shapes**: text `[B, S, M]`, picture `[B, T, M]`.
+    /// What cross-attention reads of these tokens.
     pub(super) fn cross_key_value(
         &self,
-        text: &Tensor,
-        image: Option<&Tensor>,
+        tokens: &ContextTokens,
         place: Place,
         tap: &mut Taps,
     ) -> Result<CrossKeyValue> {
-        self.cross_attn.keys_and_values(text, image, place, tap)
+        self.cross_attn.keys_and_values(tokens, place, tap)
     }
 
     /// **Shapes**: tokens `[B, L, M]` → `[B, L, M]`. With a `past` they attend to it as well.

@@ -13,6 +13,7 @@ use super::blocks::Visit;
 use super::config::Config;
 use super::image::ImageEmbedding;
 use super::layout::Place;
+use super::options::TextPadding;
 use super::tap::Taps;
 use super::time::Mlp;
 use crate::{Error, Result};
@@ -63,7 +64,7 @@ impl Context {
                 "embed the context with the model that uses it",
             );
         };
-        let made = block.cross_key_value(&tokens.text, tokens.image.as_ref(), place, tap)?;
+        let made = block.cross_key_value(tokens, place, tap)?;
         Ok(match slot {
             // If another call has been faster, its keys are the same.
             Some(slot) => Lent::Kept(slot.get_or_init(|| made)),
@@ -104,20 +105,24 @@ impl<T> Deref for Lent<'_, T> {
 pub(super) struct ContextEmbedder {
     text: Mlp,
     image: Option<ImageEmbedding>,
+    padding: TextPadding,
 }
 
 /// Text and picture in the width of the model, `[B, S, M]` and `[B, T, M]`.
 pub(super) struct ContextTokens {
     pub(super) text: Tensor,
     pub(super) image: Option<Tensor>,
+    /// How many tokens the last one of each text stands for.
+    pub(super) last_counts: usize,
 }
 
 impl ContextEmbedder {
-    pub(super) fn load(reader: &Reader, config: &Config) -> Result<Self> {
+    pub(super) fn load(reader: &Reader, config: &Config, padding: TextPadding) -> Result<Self> {
         let text = reader.at("text_embedder");
         Ok(Self {
             text: Mlp::load(&text, config.text_dim, config.width(), Activation::GeluTanh)?,
             image: ImageEmbedding::load(&reader.at("image_embedder"), config)?,
+            padding,
         })
     }
 
@@ -142,13 +147,51 @@ impl ContextEmbedder {
                 );
             }
         };
-        let text = self.text.forward(text)?; // [B, S, M]
+        let last_counts = match self.padding {
+            TextPadding::Attended => 1,
+            TextPadding::Folded => equal_at_the_end(text)?,
+        };
+        let text = match last_counts {
+            1 => self.text.forward(text)?, // [B, S, M]
+            n => self.text.forward(&without_last(text, n - 1)?)?,
+        };
         tap.show("text_embedding", &text);
         let image = image
             .map(|image| one_for_each_text(image, text.dims_of("context", "[B, S, M]")?))
             .transpose()?;
-        Ok(ContextTokens { text, image })
+        Ok(ContextTokens {
+            text,
+            image,
+            last_counts,
+        })
     }
+}
+
+/// How many tokens at the end are the same, in each text of the batch; at least 1. Padding is: the text encoder's zeros.
+fn equal_at_the_end(text: &Tensor) -> Result<usize> {
+    let [_, tokens, width] = text.dims_of("context", "[B, S, T]")?;
+    let bits = |token: &[f32]| -> Vec<u32> { token.iter().map(|v| v.to_bits()).collect() };
+    let of_text = |text: &[f32]| {
+        let last = text.chunks_exact(width).next_back().map(bits);
+        let equal = |token: &&[f32]| Some(bits(token)) == last;
+        text.chunks_exact(width).rev().take_while(equal).count()
+    };
+    if tokens * width == 0 {
+        return Ok(1);
+    }
+    let texts = text.as_slice().chunks_exact(tokens * width);
+    Ok(texts.map(of_text).min().unwrap_or(1))
+}
+
+/// `[B, S, T]` → `[B, S - n, T]`.
+fn without_last(text: &Tensor, n: usize) -> Result<Tensor> {
+    let [batch, tokens, width] = text.dims_of("context", "[B, S, T]")?;
+    let mut cut = text.uninit_like([batch, tokens - n, width])?;
+    let texts = text.as_slice().chunks_exact(tokens * width);
+    for (cut, text) in cut.as_mut_slice().chunks_exact_mut((tokens - n) * width).zip(texts) {
+        cut.copy_from_slice(&text[..cut.len()]);
+    }
+    Ok(cut)
 }
 
 /// One picture may steer all texts of a batch: guidance compares two texts about the same picture.

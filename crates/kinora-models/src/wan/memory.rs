@@ -7,12 +7,12 @@
 //!
 //! Numbers that a config or a request makes absurdly large end at `usize::MAX`.
 
-use kinora_kernels::{Linear, Precision, attention_buffers};
+use kinora_kernels::{AttentionMode, Linear, Precision, attention_buffers};
 
 use super::causal::CacheElement;
 use super::config::Config;
 use super::layout::{Part, Place, parts};
-use super::options::{ContextMemory, LoadOptions, Residency};
+use super::options::{ContextMemory, LoadOptions, Residency, TextPadding};
 
 const FLOAT: usize = size_of::<f32>();
 
@@ -78,7 +78,7 @@ fn bytes_outside_blocks(config: &Config, precision: Precision) -> usize {
 }
 
 /// What a [`Context`](super::Context) holds, of `batch` texts with their pictures, once a step has used it.
-/// `image_tokens` is 0 where no picture is attended to.
+/// Tokens as in [`Step`].
 pub fn context_bytes(
     config: &Config,
     batch: usize,
@@ -115,7 +115,7 @@ pub struct Step {
     pub token_grid: [usize; 3],
     /// Entries of the batch.
     pub batch: usize,
-    /// Tokens of a text.
+    /// Tokens of a text; where padding is folded, those of the longest text and one more.
     pub text_tokens: usize,
     /// Tokens of the picture beside it; 0 without one.
     pub image_tokens: usize,
@@ -147,7 +147,10 @@ pub fn step_bytes(config: &Config, step: &Step) -> usize {
     forward(config, step, &mut arena);
     if kept_by_blocks(step) {
         // The second call may miss a buffer that a context has taken for good in the first.
-        let options = step.options.precision.into();
+        let options = LoadOptions {
+            residency: Residency::Resident,
+            ..step.options
+        };
         forward(config, &Step { options, ..*step }, &mut arena);
     }
     arena.held_bytes - arena.kept_bytes
@@ -260,9 +263,9 @@ fn block(config: &Config, step: &Step, place: Place, arena: &mut Counting) {
     let [_, rows, columns] = step.token_grid;
     let own = product(&step.token_grid);
     let all = &[step.batch, own, width];
-    let attention = |keys: usize, arena: &mut Counting| {
+    let mode = step.options.precision.attention_mode();
+    let attention = |keys: usize, mode, arena: &mut Counting| {
         let q = [step.batch, own, heads, config.attention_head_dim];
-        let mode = step.options.precision.attention_mode();
         let attended = arena.take(all);
         let [queries, packed] = attention_buffers(q, keys, mode).map(|floats| arena.take(&[floats]));
         arena.give([packed, queries]);
@@ -284,11 +287,11 @@ fn block(config: &Config, step: &Step, place: Place, arena: &mut Counting) {
         let keys = product(&[cached_frames, rows, columns]).saturating_add(own);
         let [all_k, all_v] = arena.several(&[step.batch, keys, width]);
         arena.give([k, v]);
-        let attended = attention(keys, arena);
+        let attended = attention(keys, mode, arena);
         arena.give([q, all_k, all_v]);
         attended
     } else {
-        let attended = attention(own, arena);
+        let attended = attention(own, mode, arena);
         arena.give([q, k, v]);
         attended
     };
@@ -296,9 +299,13 @@ fn block(config: &Config, step: &Step, place: Place, arena: &mut Counting) {
 
     // 2. Cross-attention
     let q = arena.take(all);
-    let attended = attention(step.text_tokens, arena);
+    let folded = step.options.padding == TextPadding::Folded;
+    let bias = arena.take(&[if folded { step.batch } else { 0 }, step.text_tokens]);
+    let exact = if folded { AttentionMode::Exact } else { mode };
+    let attended = attention(step.text_tokens, exact, arena);
+    arena.give([bias]);
     if with_picture {
-        let to_picture = attention(step.image_tokens, arena);
+        let to_picture = attention(step.image_tokens, mode, arena);
         arena.give([to_picture]);
     }
     arena.give([q, attended]);

@@ -20,7 +20,7 @@ mod vace;
 pub use causal::{CacheElement, CacheOptions, KvCache, WriteCache};
 pub use config::Config;
 pub use context::Context;
-pub use options::{ContextMemory, LoadOptions, Residency};
+pub use options::{ContextMemory, LoadOptions, Residency, TextPadding};
 pub use time::Timesteps;
 pub use transformer::Transformer;
 pub use vace::Control;

@@ -4,11 +4,14 @@
 //! `src/diffusers/models/transformers/transformer_wan.py`; Wan 2.1 report, arXiv 2503.20314.
 //!
 //! **Flow**: latents `[B,C,F,H,W]` → patchify `[B,L,M]` → blocks (self-attention with rope, cross-attention to the text,
-//! feed-forward; each modulated by the timestep of its token) → head `[B,L,P·C]` → unpatchify `[B,C,F,H,W]`.
+//! feed-forward; each modulated by the timestep of its token) → head `[B,L,P·C]` → unpatchify `[B,C,F,H,W]`. Channels that
+//! go in and come out may differ: image to video puts a mask and the given frames beside the noise. A picture's tokens
+//! ([`Transformer::embed_context`]), control latents ([`Control`]) and the frames before ([`KvCache`]) join in the blocks.
 //!
 //! **Numerics**: activations, norms, softmax and modulation are f32. Timesteps may differ from token to token (Wan 2.2
 //! `expand_timesteps`); the modulation is computed once for each *distinct* timestep and looked up per token, which
-//! gives the reference's numbers without its `[B,L,6,M]` tensor. Text keys and values are computed once for a run.
+//! gives the reference's numbers without its `[B,L,6,M]` tensor. Keys and values of
+//! text and picture are computed once for a run, unless [`LoadOptions`] says otherwise.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,10 +70,10 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Reads every tensor of `checkpoint`.
+    /// Reads every tensor of `checkpoint`; streamed blocks are read when a step comes to them.
     ///
-    /// The attention and feed-forward layers of the blocks are packed in the precision of `options`. Patch, time and text embedders, the
-    /// modulation and the head stay f32: they are small, and an error in them reaches every token.
+    /// The attention and feed-forward layers of the blocks are packed in the precision of `options`. Patch, time, text and
+    /// image embedders, the modulation and the head stay f32: they are small, and an error in them reaches every token.
     ///
     /// **Errors**: a tensor that is missing, has another shape, or that nothing reads.
     pub fn load(checkpoint: &Checkpoint, config_json: &str, options: impl Into<LoadOptions>) -> Result<Self> {
@@ -82,7 +85,7 @@ impl Transformer {
             patch_embedding: reader.linear("patch_embedding", width, config.in_channels * config.patch_volume())?,
             rope: Mutex::new(None),
             time_embedder: TimeEmbedder::load(&embedder, &config)?,
-            context_embedder: ContextEmbedder::load(&embedder, &config)?,
+            context_embedder: ContextEmbedder::load(&embedder, &config, options.padding)?,
             control: ControlBranch::load(&reader, &in_blocks, &config)?,
             blocks: Blocks::load(checkpoint, &in_blocks, &config, options.residency)?,
             contexts: options.contexts,

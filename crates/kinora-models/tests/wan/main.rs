@@ -6,6 +6,7 @@ mod causal;
 mod common;
 mod image;
 mod memory;
+mod padding;
 mod streamed;
 mod text;
 mod vace;

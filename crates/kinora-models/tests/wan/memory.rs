@@ -3,8 +3,8 @@
 use kinora_kernels::Precision;
 use kinora_models::wan::memory::{self, Step};
 use kinora_models::wan::{
-    CacheElement, CacheOptions, Config, ContextMemory, Control, KvCache, LoadOptions, Residency, Timesteps,
-    Transformer, WriteCache,
+    CacheElement, CacheOptions, Config, ContextMemory, Control, KvCache, LoadOptions, Residency, TextPadding,
+    Timesteps, Transformer, WriteCache,
 };
 use kinora_tensor::{Arena, Tensor};
 use kinora_weights::ModelFolder;
@@ -29,6 +29,7 @@ fn all_options() -> Vec<LoadOptions> {
                     precision,
                     residency,
                     contexts,
+                    padding: TextPadding::Attended,
                 });
             }
         }
@@ -64,7 +65,16 @@ fn measured(transformer: &Transformer, step: &Step) -> (usize, usize) {
     let [pf, ph, pw] = config.patch_size;
     let zeros = |dims: &[usize]| Tensor::zeros_in(&arena, dims).unwrap();
     let latents = |batch, channels| zeros(&[batch, channels, frames * pf, rows * ph, columns * pw]);
-    let text = zeros(&[step.batch, step.text_tokens, config.text_dim]);
+    // Folded, all tokens but the first few are one.
+    let (folded, tokens) = (step.options.padding == TextPadding::Folded, step.text_tokens);
+    let mut text = zeros(&[step.batch, if folded { 100 } else { tokens }, config.text_dim]);
+    for text in text
+        .as_mut_slice()
+        .chunks_exact_mut(100 * config.text_dim)
+        .filter(|_| folded)
+    {
+        text[..(tokens - 1) * config.text_dim].fill(1.0);
+    }
     let pictures = if config.pos_embed_seq_len.is_some() { 2 } else { 1 };
     let image = config
         .image_dim
@@ -183,7 +193,7 @@ fn what_a_step_holds_is_known_for_every_kind_of_model() {
 
 #[test]
 fn what_a_step_of_toybox_holds_is_known() {
-    for options in [Precision::F32.into(), LoadOptions::streamed(Precision::Int8)] {
+    for options in all_options().into_iter().step_by(3) {
         let (transformer, _) = toybox(options);
         for batch in [1, 2] {
             let step = Step {
