@@ -8,7 +8,7 @@ use kinora_kernels::Precision;
 use kinora_models::wan::{Timesteps, Transformer};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close, nmse};
-use kinora_weights::{Checkpoint, Error, Lora, LoraError, LoraUse};
+use kinora_weights::{Checkpoint, Error, Lora, LoraError, LoraUse, recognise_as};
 
 fn dialects() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dialects")
@@ -111,6 +111,36 @@ fn rounded_weights_take_loras_too() {
             // The change itself is 3e-2 and more. The base holds values that bf16 holds exactly, its sums with a LoRA do not.
             assert!(with_lora < 3e-4, "{precision:?} {how:?}: {with_lora:e}");
         }
+    }
+}
+
+#[test]
+fn files_of_every_kind_take_loras() {
+    let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), "wan_dialects");
+    let changed = |file: &str, how| {
+        let checkpoint = Checkpoint::open(&dialects().join(file)).unwrap();
+        let found = recognise_as(&checkpoint, None, Some(golden.meta("config"))).unwrap();
+        let checkpoint = checkpoint.in_diffusers_names(&found).unwrap();
+        checkpoint.with_loras_as(&[(lora("kohya"), 1.0)], how).unwrap()
+    };
+    for file in ["wan_original.safetensors", "wan_comfy.safetensors", "wan_f16.gguf"] {
+        compare(&changed(file, LoraUse::Merged), "output.lora");
+    }
+    // Rounded weights: near the reference, and both ways alike.
+    let want = golden.tensor("output.lora");
+    for file in [
+        "wan_q8_0.gguf",
+        "wan_q4_k.gguf",
+        "wan_fp8_scaled.safetensors",
+        "wan_int8.safetensors",
+    ] {
+        let merged = run(&golden, &changed(file, LoraUse::Merged), Precision::F32);
+        let beside = run(&golden, &changed(file, LoraUse::Branch), Precision::F32);
+        assert_close(file, beside.as_slice(), merged.as_slice(), golden.tolerance());
+        let kept = run(&golden, &changed(file, LoraUse::Merged), Precision::Int8);
+        let [floats, bytes] = [merged, kept].map(|got| nmse(got.as_slice(), want.as_slice()));
+        println!("{file}: {floats:e}, in int8 {bytes:e}");
+        assert!(floats < 5e-3 && bytes < 5e-3, "{file}: {floats:e}, in int8 {bytes:e}");
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{Key, Role};
+use crate::recognise::{Component, Dialect, Names, VaeBlocks};
 use crate::{Checkpoint, similar};
 
 /// The tensors of a model under all their spellings.
@@ -15,9 +16,11 @@ pub(super) struct Spellings<'a> {
 
 impl<'a> Spellings<'a> {
     pub fn of(model: &'a Checkpoint) -> Self {
+        let original = original();
         let mut tensors = BTreeMap::new();
         for name in model.names() {
-            for spelled in [name.to_owned(), original(name)] {
+            let old = original.to_own(name).unwrap_or_else(|| name.to_owned());
+            for spelled in [name.to_owned(), old] {
                 let flat = match spelled.rsplit_once('.') {
                     Some((layer, end)) => format!("{}.{end}", layer.replace('.', "_")),
                     None => spelled.clone(),
@@ -68,69 +71,15 @@ pub(super) fn is_of_image(layer: &str) -> bool {
     parts.iter().any(|part| layer.contains(part))
 }
 
-/// Names of diffusers outside of blocks, and what the files of Wan-Video have.
-const TOP: [(&str, &str); 12] = [
-    ("condition_embedder.time_embedder.linear_1", "time_embedding.0"),
-    ("condition_embedder.time_embedder.linear_2", "time_embedding.2"),
-    ("condition_embedder.text_embedder.linear_1", "text_embedding.0"),
-    ("condition_embedder.text_embedder.linear_2", "text_embedding.2"),
-    ("condition_embedder.time_proj", "time_projection.1"),
-    ("condition_embedder.image_embedder.norm1", "img_emb.proj.0"),
-    ("condition_embedder.image_embedder.ff.net.0.proj", "img_emb.proj.1"),
-    ("condition_embedder.image_embedder.ff.net.2", "img_emb.proj.3"),
-    ("condition_embedder.image_embedder.norm2", "img_emb.proj.4"),
-    ("condition_embedder.image_embedder.pos_embed", "img_emb.emb_pos"),
-    ("proj_out", "head.head"),
-    ("scale_shift_table", "head.modulation"),
-];
-
-/// The same inside of blocks, part by part.
-const IN_BLOCK: [(&str, &str); 20] = [
-    ("attn1.to_q", "self_attn.q"),
-    ("attn1.to_k", "self_attn.k"),
-    ("attn1.to_v", "self_attn.v"),
-    ("attn1.to_out.0", "self_attn.o"),
-    ("attn1.norm_q", "self_attn.norm_q"),
-    ("attn1.norm_k", "self_attn.norm_k"),
-    ("attn2.to_q", "cross_attn.q"),
-    ("attn2.to_k", "cross_attn.k"),
-    ("attn2.to_v", "cross_attn.v"),
-    ("attn2.to_out.0", "cross_attn.o"),
-    ("attn2.norm_q", "cross_attn.norm_q"),
-    ("attn2.norm_k", "cross_attn.norm_k"),
-    ("attn2.add_k_proj", "cross_attn.k_img"),
-    ("attn2.add_v_proj", "cross_attn.v_img"),
-    ("attn2.norm_added_k", "cross_attn.norm_k_img"),
-    ("ffn.net.0.proj", "ffn.0"),
-    ("ffn.net.2", "ffn.2"),
-    // The two count their norms differently.
-    ("norm2", "norm3"),
-    ("proj_in", "before_proj"),
-    ("proj_out", "after_proj"),
-];
-
-/// A name of diffusers' Wan transformer as the files of Wan-Video have it; any other name as it is.
-fn original(name: &str) -> String {
-    let start = ["blocks.", "vace_blocks."]
-        .iter()
-        .find(|start| name.starts_with(**start));
-    let in_block = start.and_then(|start| Some(start.len() + name[start.len()..].find('.')? + 1));
-    let Some(at) = in_block else {
-        return renamed(name, &TOP).unwrap_or_else(|| name.into());
+/// From diffusers' names of a Wan transformer to those of Wan-Video's files.
+fn original() -> Names {
+    // Blocks of autoencoders; there are none here.
+    let blocks = VaeBlocks {
+        is_nested: true,
+        last_up: 0,
+        last_down: 0,
     };
-    let (block, part) = name.split_at(at);
-    if part == "scale_shift_table" {
-        return format!("{block}modulation");
-    }
-    renamed(part, &IN_BLOCK).map_or_else(|| name.into(), |part| format!("{block}{part}"))
-}
-
-/// `name` with the entry of `table` replaced that it is or begins with.
-fn renamed(name: &str, table: &[(&str, &str)]) -> Option<String> {
-    table.iter().find_map(|(new, old)| {
-        let rest = name.strip_prefix(new)?;
-        (rest.is_empty() || rest.starts_with('.')).then(|| format!("{old}{rest}"))
-    })
+    Names::new(Component::WanTransformer, Dialect::Original, "", blocks)
 }
 
 #[cfg(test)]
@@ -144,10 +93,10 @@ mod tests {
             "/../kinora-models/tests/fixtures/wan_names.json"
         );
         let names: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let mut compared = 0;
+        let (original, mut compared) = (original(), 0);
         for kind in ["t2v", "i2v", "flf", "vace"] {
             for (new, old) in names[format!("transformer.{kind}")].as_object().unwrap() {
-                assert_eq!(original(new), old.as_str().unwrap(), "{kind}");
+                assert_eq!(original.to_own(new).as_deref(), old.as_str(), "{kind}");
                 compared += 1;
             }
         }

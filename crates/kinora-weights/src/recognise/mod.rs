@@ -12,7 +12,7 @@ mod signs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use names::{Names, Picked};
+pub(crate) use names::{Names, Picked, VaeBlocks};
 
 use crate::stored::Stored;
 use crate::{Checkpoint, Error, Result};
