@@ -139,13 +139,19 @@ impl ClipMaker<'_> {
             return Ok(conditioning);
         }
         let is_last = index + 1 == self.plan.segments.len();
+        let last = self.inputs.last.as_ref().filter(|_| is_last);
         let given = Given {
             first,
-            last: self.inputs.last.as_ref().filter(|_| is_last),
+            last: last.map(|picture| &picture.frame),
         };
+        // A picture is seen as it is, not as it is cut for the clip; later parts start from frames of their own.
+        let start = self.inputs.picture.as_ref().filter(|_| index == 0);
+        let start = start.map(|picture| &picture.original).or(first.first());
         let (size, latent_frames) = (self.plan.size.generated, segment.latent_frames);
         watch.stage(Stage::Map, |_| {
-            conditioning.image = self.model.embed_pictures(first.first(), given.last)?;
+            conditioning.image = self
+                .model
+                .embed_pictures(start, last.map(|picture| &picture.original))?;
             let vae = self.model.vae.get(())?;
             conditioning.known = known(starts, &vae, self.arena, given, latent_frames, size)?;
             if let Some(layers) = &self.model.transformer_config.vace_layers {
@@ -235,7 +241,6 @@ impl ClipMaker<'_> {
         self.arena.trim();
         if self.memory.weights != WeightsMode::Kept {
             self.model.vae.release();
-            self.model.release_image_encoder();
         }
     }
 }

@@ -6,7 +6,7 @@ use kinora_media::{Fps, Frame};
 
 use crate::Result;
 use crate::description::Description;
-use crate::map::{ClipTail, clip_head, clip_tail, file_sha256, first_frame, mask_frames, reference};
+use crate::map::{ClipTail, Picture, clip_head, clip_tail, file_sha256, mask_frames, picture, reference};
 use crate::plan::{Plan, SourceClip};
 use crate::request::Request;
 
@@ -15,8 +15,10 @@ use crate::request::Request;
 pub(crate) struct Inputs {
     /// Frames that the first part starts from, in playing order.
     pub(crate) first: Vec<Frame>,
+    /// The picture that the clip starts with, if it starts with one.
+    pub(crate) picture: Option<Picture>,
     /// The picture that the clip ends with.
-    pub(crate) last: Option<Frame>,
+    pub(crate) last: Option<Picture>,
     /// The clip that is made anew.
     pub(crate) video: Vec<Frame>,
     /// The clip that is followed.
@@ -43,14 +45,15 @@ impl Inputs {
         let (size, fps) = (plan.size.generated, plan.model_fps);
         let mut inputs = Self::default();
         if let Some(path) = &request.image {
-            let (frame, of_picture) = inputs.hashed(path, || first_frame(path, size))?;
+            let (first, of_picture) = inputs.hashed(path, || picture(path, size))?;
             notes.extend(of_picture);
-            inputs.first = vec![frame];
+            inputs.first = vec![first.frame.clone()];
+            inputs.picture = Some(first);
         }
         if let Some(path) = &request.last_image {
-            let (frame, of_picture) = inputs.hashed(path, || first_frame(path, size))?;
+            let (last, of_picture) = inputs.hashed(path, || picture(path, size))?;
             notes.extend(of_picture);
-            inputs.last = Some(frame);
+            inputs.last = Some(last);
         }
         if let (Some(path), Some(source)) = (&request.extend, source) {
             let overlap = plan

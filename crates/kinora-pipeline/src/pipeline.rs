@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use kinora_kernels::{Precision, trace};
+use kinora_models::clip_vision::ClipVision;
 use kinora_tensor::Arena;
 use kinora_weights::{ModelFolder, registry};
 
@@ -271,8 +272,7 @@ impl Pipeline {
             transformer: &self.model.transformer_config,
             vae: &self.model.vae_config,
             text: self.model.text.size(),
-            image_encoder: 0,
-            image_tokens: 0,
+            image_encoder: self.model.image_encoder.as_ref().map(ClipVision::config),
             experts: self.model.experts.iter().count(),
             is_loaded: self.is_loaded,
             text_tokens: self.model.description.text_tokens,

@@ -2,6 +2,7 @@
 
 use kinora_kernels::Precision;
 use kinora_media::Frame;
+use kinora_models::clip_vision::ClipVision;
 use kinora_models::umt5::Umt5;
 use kinora_models::wan::Transformer;
 use kinora_sampling::ScheduleKind;
@@ -10,7 +11,7 @@ use kinora_weights::Checkpoint;
 
 use super::*;
 use crate::description::StartsFrom;
-use crate::map::{Given, known};
+use crate::map::{Given, known, whole_frame};
 use crate::model::{Slot, Vae, VaeConfig, padded};
 use crate::progress::Silent;
 use crate::request::Size;
@@ -254,7 +255,11 @@ fn a_picture_becomes_channels_and_clip_tokens() {
     run.compare("condition", channels);
     let texts = run.texts();
     let mut conditioning = conditioning(&texts, known);
-    conditioning.image = Some(run.golden.tensor("clip.embeds"));
+    let (checkpoint, config) = run.part("image_encoder");
+    let encoder = ClipVision::load(&checkpoint, &config, Precision::F32).unwrap();
+    let seen = encoder.embed(&whole_frame(&picture).unwrap()).unwrap();
+    run.compare("clip.embeds", &seen);
+    conditioning.image = Some(seen);
     let latents = run.denoise("", &conditioning, 0);
     run.check_video(&vae, &latents);
 }

@@ -36,12 +36,20 @@ pub(super) fn frame_to_tensor(arena: &Arena, frame: &Frame, size: Size) -> Resul
     let scaled = fit(frame, size.width_px, size.height_px, Fit::Cover).map_err(Error::Media)?;
     let dims = [size.height_px as usize, size.width_px as usize, 3];
     let mut tensor = Tensor::zeros_in(arena, dims)?;
-    tensor
-        .as_mut_slice()
-        .iter_mut()
-        .zip(&scaled.rgb)
-        .for_each(|(out, &byte)| *out = f32::from(byte) / 255.0);
+    write_frame(&scaled, &mut tensor);
     Ok(tensor)
+}
+
+/// A frame as it is, as `[H, W, 3]` in 0..1.
+pub(crate) fn whole_frame(frame: &Frame) -> Result<Tensor> {
+    let mut tensor = Tensor::zeros([frame.height_px as usize, frame.width_px as usize, 3])?;
+    write_frame(frame, &mut tensor);
+    Ok(tensor)
+}
+
+fn write_frame(frame: &Frame, tensor: &mut Tensor) {
+    let values = tensor.as_mut_slice().iter_mut().zip(&frame.rgb);
+    values.for_each(|(out, &byte)| *out = f32::from(byte) / 255.0);
 }
 
 /// P latent frames `[C, h, w]` → `[1, C, P, h, w]`.

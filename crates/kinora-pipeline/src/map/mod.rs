@@ -12,9 +12,9 @@ use kinora_models::wan::Control;
 use kinora_tensor::Tensor;
 
 pub(crate) use control::{ControlClip, Steer, control};
-pub(crate) use encode::encode_frames;
+pub(crate) use encode::{encode_frames, whole_frame};
 pub(crate) use source::{
-    ClipTail, clip_head, clip_tail, file_sha256, first_frame, mask_frames, probe_source, reference,
+    ClipTail, Picture, clip_head, clip_tail, file_sha256, mask_frames, picture, probe_source, reference,
 };
 pub(crate) use start::{Given, known};
 pub(crate) use text::{TextEmbedder, vocabulary};

@@ -20,8 +20,17 @@ pub(crate) struct ClipTail {
     pub(crate) source_frames: usize,
 }
 
-/// The picture in `path` at `size`, and what had to be decided about it.
-pub(crate) fn first_frame(path: &Path, size: Size) -> Result<(Frame, Vec<String>)> {
+/// A picture that is given.
+#[derive(Clone)]
+pub(crate) struct Picture {
+    /// As it is in its file.
+    pub(crate) original: Frame,
+    /// At the size of the clip.
+    pub(crate) frame: Frame,
+}
+
+/// The picture in `path`, made to cover `size`, and what had to be decided about it.
+pub(crate) fn picture(path: &Path, size: Size) -> Result<(Picture, Vec<String>)> {
     let image = read_image(path, &Limits::default()).map_err(|source| input_error(path, source))?;
     let mut notes = Vec::new();
     if image.animated {
@@ -35,10 +44,11 @@ pub(crate) fn first_frame(path: &Path, size: Size) -> Result<(Frame, Vec<String>
             "the picture is {w}x{h}; its edges are cropped to the shape of {size}"
         ));
     }
-    Ok((
-        fit(&image.frame, width_px, height_px, Fit::Cover).map_err(Error::Media)?,
-        notes,
-    ))
+    let picture = Picture {
+        frame: fit(&image.frame, width_px, height_px, Fit::Cover).map_err(Error::Media)?,
+        original: image.frame,
+    };
+    Ok((picture, notes))
 }
 
 /// What a clip says about itself.

@@ -5,7 +5,7 @@ use kinora_media::Format;
 use kinora_models::wan::memory::Step;
 use kinora_models::wan::{self, LoadOptions};
 use kinora_models::wan_vae::Tiling;
-use kinora_models::{taehv, umt5, wan_vae};
+use kinora_models::{clip_vision, taehv, umt5, wan_vae};
 use kinora_weights::Checkpoint;
 
 use super::{GuidanceMode, Networks, TextSize, Way, WeightsMode};
@@ -74,11 +74,9 @@ impl Run<'_> {
             3
         };
         let latents = clips * self.latents_bytes(self.networks.vae.latent_channels(), frames);
-        let picture = if self.has_picture {
-            self.networks.image_encoder
-        } else {
-            0
-        };
+        let picture = self.pictures().map_or(0, |(encoder, pictures)| {
+            clip_vision::memory::embed_bytes(encoder, pictures, Precision::F32)
+        });
         Ok(text.max(picture).max(self.vae_weights(true)? + encoding + latents))
     }
 
@@ -101,11 +99,9 @@ impl Run<'_> {
             token_grid: [frames / patch_frames, height / rows, width / columns],
             batch,
             text_tokens: self.networks.text_tokens,
-            image_tokens: if self.has_picture {
-                self.networks.image_tokens
-            } else {
-                0
-            },
+            image_tokens: self
+                .pictures()
+                .map_or(0, |(encoder, pictures)| pictures * encoder.tokens()),
             options,
             control: transformer.vace_layers.is_some(),
             cached_frames: 0,
@@ -119,7 +115,7 @@ impl Run<'_> {
             + transformer.vace_in_channels.unwrap_or(0);
         let latents = self.latents_bytes(4 * channels + 2 * shown + beside, frames);
         let around = match self.way.weights {
-            WeightsMode::Kept if self.encodes => self.vae_weights(true)? + self.networks.image_encoder,
+            WeightsMode::Kept if self.encodes => self.vae_weights(true)?,
             _ => 0,
         };
         Ok(activations as u64 + latents + self.transformer_weights() + around)
@@ -138,12 +134,19 @@ impl Run<'_> {
             }
         };
         let kept = match self.way.weights {
-            WeightsMode::Kept => self.transformer_weights() + self.networks.image_encoder,
+            WeightsMode::Kept => self.transformer_weights(),
             _ => 0,
         };
         let latents = self.latents_bytes(self.networks.vae.latent_channels(), frames);
         let whole = self.way.weights == WeightsMode::Kept;
         Ok(latents + decoding + kept + self.vae_weights(whole)?)
+    }
+
+    /// The image encoder and how many pictures it sees, if it sees any.
+    fn pictures(&self) -> Option<(&clip_vision::Config, usize)> {
+        let both = self.networks.transformer.pos_embed_seq_len.is_some();
+        let encoder = self.networks.image_encoder.filter(|_| self.has_picture)?;
+        Some((encoder, if both { 2 } else { 1 }))
     }
 
     fn latents_bytes(&self, channels: usize, frames: usize) -> u64 {
@@ -297,8 +300,7 @@ mod tests {
                 vae: &model.vae_config,
                 text: TextSize::Loaded,
                 text_tokens: 64,
-                image_encoder: 0,
-                image_tokens: 0,
+                image_encoder: None,
                 experts: 1,
                 is_loaded: true,
                 precision,

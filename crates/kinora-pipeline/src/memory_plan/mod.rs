@@ -10,7 +10,7 @@ mod smaller;
 
 use kinora_kernels::Precision;
 use kinora_media::Format;
-use kinora_models::{umt5, wan};
+use kinora_models::{clip_vision, umt5, wan};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use estimate::packed_bytes;
@@ -110,10 +110,8 @@ pub(crate) struct Networks<'a> {
     pub(crate) vae: &'a VaeConfig,
     pub(crate) text: TextSize<'a>,
     pub(crate) text_tokens: usize,
-    /// What the image encoder takes with its weights; 0 if there is none.
-    pub(crate) image_encoder: u64,
-    /// Tokens that it makes of the given pictures.
-    pub(crate) image_tokens: usize,
+    /// What sees given pictures, for models that attend to it; it is read layer by layer.
+    pub(crate) image_encoder: Option<&'a clip_vision::Config>,
     /// Transformers of the model.
     pub(crate) experts: usize,
     pub(crate) precision: Precision,
@@ -296,8 +294,7 @@ mod tests {
                 vae: &self.vae,
                 text: TextSize::Loaded,
                 text_tokens: 64,
-                image_encoder: 0,
-                image_tokens: 0,
+                image_encoder: None,
                 experts: 1,
                 is_loaded: true,
                 precision: Precision::F32,

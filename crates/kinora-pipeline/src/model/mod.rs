@@ -6,8 +6,9 @@ mod slot;
 mod text;
 mod vae;
 
-use kinora_kernels::Precision;
+use kinora_kernels::{Precision, trace};
 use kinora_media::Frame;
+use kinora_models::clip_vision::ClipVision;
 use kinora_models::wan::{self, LoadOptions};
 use kinora_sampling::Expert;
 use kinora_tensor::Tensor;
@@ -22,6 +23,7 @@ pub(crate) use vae::{Vae, VaeConfig};
 
 use crate::Result;
 use crate::description::{Description, WanFacts};
+use crate::map::whole_frame;
 use crate::report::ModelRecord;
 
 /// A model that is open: its files are found and understood.
@@ -33,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) experts: Experts,
     pub(crate) vae: Slot<Vae>,
     pub(crate) text: Text,
+    /// What sees given pictures, for models that attend to it; its layers are read at each use.
+    pub(crate) image_encoder: Option<ClipVision>,
     /// What the large layers are packed in.
     pub(crate) precision: Precision,
 }
@@ -91,7 +95,6 @@ impl Model {
         };
         Ok(Self {
             record: record(folder)?,
-            transformer_config,
             experts: Experts::new(
                 transformer_slot(folder, "transformer")?,
                 match kinds.has_second_expert {
@@ -102,9 +105,32 @@ impl Model {
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,
+            image_encoder: match kinds.has_image_encoder && transformer_config.image_dim.is_some() {
+                true => Some(ClipVision::load(
+                    &folder.checkpoint("image_encoder")?,
+                    &folder.config("image_encoder")?,
+                    // Few tokens, once: exactness costs little here.
+                    Precision::F32,
+                )?),
+                false => None,
+            },
+            transformer_config,
             description,
             precision,
         })
+    }
+
+    /// What the image encoder makes of the given pictures, `[1, S, I]`, or `[2, S, I]` for a model that attends to both;
+    /// `None` if the model has none or nothing is given.
+    pub(crate) fn embed_pictures(&self, first: Option<&Frame>, last: Option<&Frame>) -> Result<Option<Tensor>> {
+        let (Some(encoder), Some(first)) = (&self.image_encoder, first) else {
+            return Ok(None);
+        };
+        let _span = trace::span("embed pictures", 0.0);
+        let both = self.transformer_config.pos_embed_seq_len.is_some();
+        let pictures = std::iter::once(first).chain(last.filter(|_| both));
+        let tensors = pictures.map(whole_frame).collect::<Result<Vec<_>>>()?;
+        Ok(Some(encoder.embed_all(&tensors.iter().collect::<Vec<_>>())?))
     }
 
     /// Loads every network side by side: the parts are independent files.
@@ -121,18 +147,6 @@ impl Model {
                 .try_for_each(|thread| joined(thread.join()).map(drop))
         })
     }
-}
-
-/// What CLIP sees.
-impl Model {
-    /// What the image encoder makes of the given pictures, `[1, S, I]` or `[2, S, I]`; `None` if the model has none or
-    /// nothing is given.
-    pub(crate) fn embed_pictures(&self, _first: Option<&Frame>, _last: Option<&Frame>) -> Result<Option<Tensor>> {
-        Ok(None)
-    }
-
-    /// Gives the image encoder up.
-    pub(crate) fn release_image_encoder(&self) {}
 }
 
 /// A thread that panicked is a defect; its message goes on to the caller's panic handler.
