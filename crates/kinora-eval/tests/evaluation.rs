@@ -36,6 +36,7 @@ impl Bench {
         let options = OpenOptions {
             precision: PrecisionChoice::F32,
             max_memory_bytes: None,
+            ..OpenOptions::default()
         };
         let (judge, judge_hash) = find_judge(Some(&judge_folder)).unwrap();
         Self {

@@ -37,7 +37,7 @@ mod stopwatch;
 pub use description::{Description, StartsFrom};
 pub use error::{Error, ErrorKind, Result};
 pub use memory_plan::{GuidanceMode, MemoryPlan, WeightsMode};
-pub use options::OpenOptions;
+pub use options::{LoraChoice, OpenOptions};
 pub use pipeline::{Parsed, Pipeline, read_recipe};
 pub use plan::{Plan, Segment, SourceClip, Task};
 pub use precision::{PrecisionChoice, ResolvedPrecision};

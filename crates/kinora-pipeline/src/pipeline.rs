@@ -16,7 +16,7 @@ use crate::memory_plan::{Loaded, MemoryPlan, Networks, TextSize, check_model, pa
 use crate::model::{Model, joined};
 use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
-use crate::plan::Plan;
+use crate::plan::{Plan, Task};
 use crate::precision::ResolvedPrecision;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::Destination;
@@ -68,7 +68,7 @@ impl Pipeline {
     /// As [`Pipeline::open`] for a folder that is open already.
     pub fn from_folder(folder: &ModelFolder, options: OpenOptions) -> Result<Self> {
         let precision = options.precision.resolve()?;
-        let model = Model::open(folder, precision.precision)?;
+        let model = Model::open(folder, precision.precision, &options.loras)?;
         // A model with a small text encoder is small; of the others each part is loaded when its stage comes.
         let is_loaded = matches!(model.text.size(), TextSize::Loaded);
         // Reading and checking side by side keeps the start under half a second.
@@ -308,6 +308,12 @@ impl Pipeline {
             shift: plan.shift,
             steps: plan.steps,
             guidance_scale: plan.guidance_scale,
+            guidance_scale_low: self.model.description.expert_switch.map(|_| plan.guidance_scale_low),
+            guided_steps: plan.guided_steps,
+            strength: request.video.as_ref().map(|_| request.strength),
+            control_scale: (plan.task == Task::Controlled).then_some(request.control_scale),
+            cache: request.cache.spelling(),
+            loras: self.model.loras.clone(),
             size: plan.size.clone(),
             length: LengthRecord {
                 new_frames: plan.new_frames,

@@ -38,6 +38,24 @@ pub struct Recipe {
     pub steps: u32,
     /// Guidance scale.
     pub guidance_scale: f32,
+    /// Guidance scale of the expert for low noise, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_scale_low: Option<f32>,
+    /// Guidance for the first so many steps only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guided_steps: Option<u32>,
+    /// How much of a given clip was made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f32>,
+    /// Strength of the control branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_scale: Option<f32>,
+    /// Which steps took over the prediction of the step before, as `--cache` spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// What was added to the transformer's weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<LoraRecord>,
     /// Size and how it was reached.
     pub size: SizeRecord,
     /// Length and how it was reached.
@@ -66,6 +84,20 @@ pub struct ModelRecord {
     pub version: String,
     /// Short hash over all of its files.
     pub weights_hash: String,
+}
+
+/// A LoRA that was added to a transformer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraRecord {
+    /// The name of its file.
+    pub name: String,
+    /// How much of it.
+    pub strength: f32,
+    /// Which of two experts it went into: `high` or `low`; both if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert: Option<String>,
+    /// SHA-256 of its file.
+    pub sha256: String,
 }
 
 /// The size of a clip.

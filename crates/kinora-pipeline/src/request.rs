@@ -349,6 +349,50 @@ pub enum CacheChoice {
     Mag(f64),
 }
 
+impl CacheChoice {
+    /// As `--cache` spells it; `None` for none.
+    pub fn spelling(self) -> Option<String> {
+        match self {
+            Self::Off => None,
+            Self::Easy(threshold) => Some(format!("easy:{threshold}")),
+            Self::Mag(threshold) => Some(format!("mag:{threshold}")),
+        }
+    }
+}
+
+impl FromStr for CacheChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, threshold) = text
+            .split_once(':')
+            .map_or((text, None), |(name, rest)| (name, Some(rest)));
+        let or = |default: f64| match threshold {
+            None => Some(default),
+            Some(text) => text.parse().ok().filter(|t: &f64| t.is_finite() && *t >= 0.0),
+        };
+        let parsed = match name {
+            "off" if threshold.is_none() => Some(Self::Off),
+            "easy" => or(Self::EASY_THRESHOLD).map(Self::Easy),
+            "mag" => or(Self::MAG_THRESHOLD).map(Self::Mag),
+            _ => None,
+        };
+        parsed.ok_or_else(|| Error::Invalid {
+            what: "cache",
+            got: text.chars().take(40).collect(),
+            reason: "there is no such cache".into(),
+            hint: "off, easy or mag; easy:0.05 names the change that may be missed".into(),
+        })
+    }
+}
+
+impl CacheChoice {
+    /// The threshold that EasyCache's authors use for Wan.
+    const EASY_THRESHOLD: f64 = 0.05;
+    /// The threshold that MagCache's authors use for Wan.
+    const MAG_THRESHOLD: f64 = 0.12;
+}
+
 fn check(what: &'static str, got: impl ToString, fits: bool, range: impl FnOnce() -> String) -> Result<()> {
     match fits {
         true => Ok(()),
@@ -385,6 +429,24 @@ mod tests {
         ] {
             let error = text.parse::<Size>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn caches_are_read_and_spelled_alike() {
+        for (text, choice) in [
+            ("off", CacheChoice::Off),
+            ("easy", CacheChoice::Easy(0.05)),
+            ("easy:0.1", CacheChoice::Easy(0.1)),
+            ("mag", CacheChoice::Mag(0.12)),
+        ] {
+            assert_eq!(text.parse::<CacheChoice>().unwrap(), choice, "{text}");
+            let again = choice.spelling().unwrap_or_else(|| "off".into());
+            assert_eq!(again.parse::<CacheChoice>().unwrap(), choice);
+        }
+        for text in ["", "tea", "easy:", "easy:-1", "easy:NaN", "off:1"] {
+            let error = text.parse::<CacheChoice>().unwrap_err().to_string();
+            assert!(error.contains("hint: off, easy or mag"), "{text}: {error}");
         }
     }
 

@@ -25,6 +25,7 @@ fn frames_come_without_a_file_and_are_those_of_the_file() {
     let options = OpenOptions {
         precision: PrecisionChoice::F32,
         max_memory_bytes: None,
+        ..OpenOptions::default()
     };
     let pipeline = Pipeline::open("toybox", options).unwrap();
     let run = |frames_only| -> (Vec<Frame>, RunReport) {

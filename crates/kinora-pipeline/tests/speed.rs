@@ -24,6 +24,7 @@ fn open(precision: PrecisionChoice, max_memory_bytes: Option<u64>) -> Result<Pip
         OpenOptions {
             precision,
             max_memory_bytes,
+            ..OpenOptions::default()
         },
     )
 }

@@ -176,6 +176,7 @@ mod tests {
         let options = OpenOptions {
             precision: PrecisionChoice::Bf16,
             max_memory_bytes: Some(1_500_000_000),
+            ..OpenOptions::default()
         };
         assert_eq!(
             of_request(&request, "/m/wan 2", options, 7, 3),

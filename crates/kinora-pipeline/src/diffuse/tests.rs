@@ -27,7 +27,7 @@ fn run(model: &Model, sampler: Sampler, mode: GuidanceMode, steps: usize) -> (Ve
 }
 
 fn open(precision: Precision) -> Model {
-    Model::open(&ModelFolder::embedded_toybox().unwrap(), precision).unwrap()
+    Model::open(&ModelFolder::embedded_toybox().unwrap(), precision, &[]).unwrap()
 }
 
 /// One step with 64 text tokens, everything in `arena`.

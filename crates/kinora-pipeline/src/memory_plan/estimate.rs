@@ -290,7 +290,7 @@ mod tests {
         let grid @ [frames, height, width] = [4, 12, 16];
         let size = Size::new(256, 192).unwrap();
         for precision in [Precision::F32, Precision::Int8] {
-            let model = Model::open(&ModelFolder::embedded_toybox().unwrap(), precision).unwrap();
+            let model = Model::open(&ModelFolder::embedded_toybox().unwrap(), precision, &[]).unwrap();
             let vae = model.vae.get(()).unwrap();
             let VaeConfig::Taehv(vae_config) = &model.vae_config else {
                 panic!("Toybox has a tiny autoencoder")

@@ -2,6 +2,7 @@
 //! is needed.
 
 mod classes;
+mod loras;
 mod slot;
 mod text;
 mod vae;
@@ -12,9 +13,10 @@ use kinora_models::clip_vision::ClipVision;
 use kinora_models::wan::{self, LoadOptions};
 use kinora_sampling::Expert;
 use kinora_tensor::Tensor;
-use kinora_weights::ModelFolder;
+use kinora_weights::{Lora, ModelFolder};
 
 use classes::VaeKind;
+use loras::Loras;
 pub(crate) use slot::Slot;
 #[cfg(test)]
 pub(crate) use text::padded;
@@ -24,7 +26,8 @@ pub(crate) use vae::{Vae, VaeConfig};
 use crate::Result;
 use crate::description::{Description, WanFacts};
 use crate::map::whole_frame;
-use crate::report::ModelRecord;
+use crate::options::LoraChoice;
+use crate::report::{LoraRecord, ModelRecord};
 
 /// A model that is open: its files are found and understood.
 pub(crate) struct Model {
@@ -37,6 +40,8 @@ pub(crate) struct Model {
     pub(crate) text: Text,
     /// What sees given pictures, for models that attend to it; its layers are read at each use.
     pub(crate) image_encoder: Option<ClipVision>,
+    /// What was added to the transformer's weights.
+    pub(crate) loras: Vec<LoraRecord>,
     /// What the large layers are packed in.
     pub(crate) precision: Precision,
 }
@@ -76,9 +81,10 @@ impl Model {
     /// Opens the model in `folder`, whose large layers will be packed in `precision`.
     ///
     /// **Errors**: [`crate::Error::UnsupportedModel`]; [`crate::Error::Weights`] if a file is missing, damaged or foreign.
-    pub(crate) fn open(folder: &ModelFolder, precision: Precision) -> Result<Self> {
+    pub(crate) fn open(folder: &ModelFolder, precision: Precision, loras: &[LoraChoice]) -> Result<Self> {
         let kinds = classes::read(folder)?;
         let vae_config = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
+        let loras = Loras::open(loras)?;
         let transformer_config = wan::Config::from_json(&folder.config("transformer")?)?;
         let description = match kinds.vae {
             VaeKind::Taehv => Description::read(folder, vae_config.temporal_factor())?,
@@ -88,20 +94,21 @@ impl Model {
                     experts: 1 + usize::from(kinds.has_second_expert),
                     vae_spatial_factor: vae_config.spatial_factor(),
                     vae_temporal_factor: vae_config.temporal_factor(),
-                    names: vec![folder.name()],
+                    names: loras.names().chain([folder.name()]).collect(),
                 };
                 Description::of_wan(folder, &facts)?
             }
         };
         Ok(Self {
             record: record(folder)?,
-            experts: Experts::new(
-                transformer_slot(folder, "transformer")?,
-                match kinds.has_second_expert {
-                    true => Some(transformer_slot(folder, "transformer_2")?),
-                    false => None,
-                },
-            ),
+            experts: match kinds.has_second_expert {
+                false => Experts::new(transformer_slot(folder, "transformer", loras.all())?, None),
+                true => Experts::new(
+                    transformer_slot(folder, "transformer", loras.of(Expert::HighNoise))?,
+                    Some(transformer_slot(folder, "transformer_2", loras.of(Expert::LowNoise))?),
+                ),
+            },
+            loras: loras.records(),
             vae: vae_slot(folder, vae_config.clone(), precision)?,
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,
@@ -167,8 +174,12 @@ fn record(folder: &ModelFolder) -> Result<ModelRecord> {
     })
 }
 
-fn transformer_slot(folder: &ModelFolder, part: &str) -> Result<Slot<wan::Transformer, LoadOptions>> {
-    let (checkpoint, config) = (folder.checkpoint(part)?, folder.config(part)?);
+fn transformer_slot(
+    folder: &ModelFolder,
+    part: &str,
+    loras: Vec<(Lora, f32)>,
+) -> Result<Slot<wan::Transformer, LoadOptions>> {
+    let (checkpoint, config) = (folder.checkpoint(part)?.with_loras(&loras)?, folder.config(part)?);
     Ok(Slot::new(move |options| {
         Ok(wan::Transformer::load(&checkpoint, &config, options)?)
     }))
