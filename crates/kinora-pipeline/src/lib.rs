@@ -43,7 +43,7 @@ pub use plan::{Plan, Segment, SourceClip, Task};
 pub use precision::{PrecisionChoice, ResolvedPrecision};
 pub use progress::{CancelToken, Event, Observer, Silent, Stage};
 pub use report::{
-    CacheRecord, CancelRecord, ClipReport, LengthRecord, ModelRecord, OutputRecord, Recipe, RunPlan, RunReport,
-    SizeRecord, Timings,
+    CacheRecord, CancelRecord, ClipReport, LengthRecord, LoraRecord, ModelRecord, OutputRecord, Recipe, RunPlan,
+    RunReport, SizeRecord, Timings,
 };
 pub use request::{CacheChoice, Length, PromptMode, Request, Size};

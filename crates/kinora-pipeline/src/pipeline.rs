@@ -142,6 +142,14 @@ impl Pipeline {
         })
     }
 
+    /// How `request` would be carried out, without doing it.
+    ///
+    /// **Errors**: those of [`Pipeline::run`] before anything is computed.
+    pub fn plan(&self, request: &Request) -> Result<RunPlan> {
+        let source = request.extend.as_deref().map(probe_source).transpose()?;
+        self.plan_run(request, &Plan::new(request, &self.model.description, source)?)
+    }
+
     /// Makes the clips that `request` asks for.
     ///
     /// Stopping through `cancel` is not an error: the report says where, and lists the clips that were finished.

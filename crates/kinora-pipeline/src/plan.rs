@@ -110,7 +110,7 @@ impl Plan {
     /// **Errors**: [`Error::Invalid`] if the request is out of range.
     pub fn new(request: &Request, model: &Description, source: Option<SourceClip>) -> Result<Self> {
         request.validate()?;
-        let task = task(request);
+        let task = task(request, source.is_some());
         refuse_what_the_model_cannot(task, model)?;
         let wanted = wanted_frames(request, model)?;
         if task == Task::TextToImage && is_moving(request.format) {
@@ -226,8 +226,13 @@ impl Plan {
     }
 }
 
-fn task(request: &Request) -> Task {
-    let given = [&request.extend, &request.video, &request.control, &request.image].map(Option::is_some);
+fn task(request: &Request, continues: bool) -> Task {
+    let given = [
+        continues,
+        request.video.is_some(),
+        request.control.is_some(),
+        request.image.is_some(),
+    ];
     match given {
         [true, ..] => Task::Extend,
         [_, true, ..] => Task::VideoToVideo,

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kinora_eval::Kind;
 use kinora_media::{Format, Fps};
-use kinora_pipeline::{PrecisionChoice, PromptMode, Size};
+use kinora_pipeline::{CacheChoice, LoraChoice, PrecisionChoice, PromptMode, Size};
 use kinora_sampling::Sampler;
 
 use crate::values;
@@ -160,14 +160,58 @@ pub struct Generate {
     /// Start from this picture (PNG, JPEG or WebP)
     ///
     /// Example: --image lion.png
-    #[arg(long, value_name = "FILE", conflicts_with = "extend", help_heading = "Picture")]
+    #[arg(long, value_name = "FILE", help_heading = "Picture")]
     pub image: Option<PathBuf>,
+
+    /// End with this picture; needs --image and a model that can (Wan image to video, VACE)
+    ///
+    /// Example: --image lion.png --last-image cub.png
+    #[arg(long, value_name = "FILE", requires = "image", help_heading = "Picture")]
+    pub last_image: Option<PathBuf>,
 
     /// Continue this clip
     ///
     /// Example: --extend car.mp4
-    #[arg(long, value_name = "FILE", help_heading = "Picture")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "video", "control"], help_heading = "Picture")]
     pub extend: Option<PathBuf>,
+
+    /// Make this clip anew in the prompt's words, as much as --strength says
+    ///
+    /// Example: --video car.mp4 --strength 0.6
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "control"], help_heading = "Picture")]
+    pub video: Option<PathBuf>,
+
+    /// How much of --video is made anew: above 0, up to 1 (all of it)
+    ///
+    /// Example: --strength 0.6
+    #[arg(long, value_name = "PART", value_parser = values::strength, allow_negative_numbers = true, requires = "video",
+          help_heading = "Picture")]
+    pub strength: Option<f32>,
+
+    /// Follow the poses, edges or depths of this clip; needs a Wan VACE model
+    ///
+    /// Example: --control poses.mp4
+    #[arg(long, value_name = "FILE", conflicts_with = "image", help_heading = "Control")]
+    pub control: Option<PathBuf>,
+
+    /// Keep --control as it is where this clip or picture is black, make it anew where it is white
+    ///
+    /// Example: --control street.mp4 --mask car.png
+    #[arg(long, value_name = "FILE", requires = "control", help_heading = "Control")]
+    pub mask: Option<PathBuf>,
+
+    /// Show what is in this picture; several may be given; needs a Wan VACE model
+    ///
+    /// Example: --reference dog.png --reference hat.png
+    #[arg(long, value_name = "FILE", help_heading = "Control")]
+    pub reference: Vec<PathBuf>,
+
+    /// How closely to follow the control branch, 0 to 4
+    ///
+    /// Example: --control-scale 0.8
+    #[arg(long, value_name = "SCALE", value_parser = values::control_scale, allow_negative_numbers = true,
+          default_value = "1", help_heading = "Control")]
+    pub control_scale: f32,
 
     /// What to keep away from
     ///
@@ -236,11 +280,35 @@ pub struct Generate {
     #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true, help_heading = "Speed")]
     pub max_memory: Option<u64>,
 
+    /// Skip predictions that would change little: off, easy or mag, with a threshold if wanted
+    ///
+    /// easy works with every model, mag with those that have been measured for it. The report says how much was skipped
+    /// and what it may have cost.
+    ///
+    /// Example: --cache easy:0.05
+    #[arg(long, value_name = "KIND[:THRESHOLD]", value_parser = values::cache, default_value = "off", help_heading = "Speed")]
+    pub cache: CacheChoice,
+
     /// Threads that compute; as many as the machine has cores if absent
     ///
     /// Example: --threads 2
     #[arg(long, value_name = "N", value_parser = values::threads, allow_negative_numbers = true, help_heading = "Speed")]
     pub threads: Option<u32>,
+
+    /// Show the plan, with the memory that each stage takes, and stop
+    ///
+    /// Example: --dry-run
+    #[arg(long, help_heading = "Speed")]
+    pub dry_run: bool,
+
+    /// Keep the latents beside the clip, as .latents.safetensors, for `kinora decode`
+    ///
+    /// They are written before the frames are made, and removed when the clip is finished. If it cannot be finished they
+    /// stay, whether this is given or not.
+    ///
+    /// Example: --keep-latents
+    #[arg(long, help_heading = "Output")]
+    pub keep_latents: bool,
 
     /// Write where the time went, for chrome://tracing or ui.perfetto.dev, and show it as a table
     ///

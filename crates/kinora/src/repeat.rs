@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use kinora_pipeline::{Length, OpenOptions, PrecisionChoice, PromptMode, Recipe, Request};
+use kinora_pipeline::{Length, LoraChoice, LoraRecord, OpenOptions, PrecisionChoice, PromptMode, Recipe, Request};
+use kinora_sampling::Expert;
 
 use crate::args::DEFAULT_MODEL;
 
@@ -40,6 +41,10 @@ impl Line {
         }
     }
 
+    fn values(self, flag: &str, values: impl Iterator<Item = impl Display>) -> Self {
+        values.fold(self, |line, value| line.value(flag, Some(value)))
+    }
+
     fn end(self, prompt: &str) -> String {
         match prompt.starts_with('-') {
             true => Self(self.0 + " --").word(prompt).0,
@@ -58,7 +63,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
 }
 
 /// The command for the clips of `request` from `seed` on.
-pub fn of_request(request: &Request, model: &str, options: OpenOptions, seed: u64, variants: u32) -> String {
+pub fn of_request(request: &Request, model: &str, options: &OpenOptions, seed: u64, variants: u32) -> String {
     let (frames, seconds) = match request.length {
         Length::Default => (None, None),
         Length::Frames(frames) => (Some(frames), None),
@@ -75,13 +80,28 @@ pub fn of_request(request: &Request, model: &str, options: OpenOptions, seed: u6
         .value("--seconds", seconds)
         .value("--fps", request.fps)
         .value("--image", request.image.as_ref().map(|path| path.display()))
+        .value("--last-image", request.last_image.as_ref().map(|path| path.display()))
         .value("--extend", request.extend.as_ref().map(|path| path.display()))
+        .value("--video", request.video.as_ref().map(|path| path.display()))
+        .value("--strength", request.video.as_ref().map(|_| request.strength))
+        .value("--control", request.control.as_ref().map(|path| path.display()))
+        .value("--mask", request.control_mask.as_ref().map(|path| path.display()))
+        .values("--reference", request.references.iter().map(|path| path.display()))
+        .value(
+            "--control-scale",
+            Some(request.control_scale).filter(|&scale| scale != 1.0),
+        )
         .value("--negative", request.negative.as_ref())
         .flag("--raw-prompt", request.prompt_mode == PromptMode::Raw)
         .flag("--expand-prompt", request.prompt_mode == PromptMode::Expanded)
         .value("--model", Some(model).filter(|model| *model != DEFAULT_MODEL))
         .value("--steps", request.steps)
         .value("--guidance", request.guidance_scale)
+        .value("--guidance-low", request.guidance_scale_low)
+        .value("--guided-steps", request.guided_steps)
+        .value("--shift", request.shift)
+        .value("--cache", request.cache.spelling())
+        .values("--lora", options.loras.iter().map(lora))
         .value("--sampler", request.sampler.map(|sampler| sampler.name()))
         .value(
             "--precision",
@@ -96,6 +116,22 @@ pub fn of_request(request: &Request, model: &str, options: OpenOptions, seed: u6
         .flag("--sheet", request.sheet)
         .flag("--overwrite", request.overwrite)
         .end(&request.prompt)
+}
+
+/// A LoRA as `--lora` reads it.
+fn lora(choice: &LoraChoice) -> String {
+    let expert = match choice.expert {
+        None => "",
+        Some(Expert::HighNoise) => "@high",
+        Some(Expert::LowNoise) => "@low",
+    };
+    format!("{}:{}{expert}", choice.path.display(), choice.strength)
+}
+
+/// The same for one that a file tells of.
+fn recorded_lora(lora: &LoraRecord) -> String {
+    let expert = lora.expert.as_ref().map(|expert| format!("@{expert}"));
+    format!("{}:{}{}", lora.name, lora.strength, expert.unwrap_or_default())
 }
 
 /// Bytes as `--max-memory` reads them, exactly.
@@ -114,8 +150,13 @@ pub fn of_recipe(recipe: &Recipe) -> String {
             "--fps",
             Some(&recipe.length.fps).filter(|_| recipe.task != "text-to-image"),
         )
-        .value("--image", input("image-to-video"))
+        .value("--image", input("image-to-video").or(input("first-last-to-video")))
+        .value("--last-image", input("first-last-to-video"))
         .value("--extend", input("extend"))
+        .value("--video", input("video-to-video"))
+        .value("--strength", recipe.strength)
+        .value("--control", input("controlled"))
+        .value("--control-scale", recipe.control_scale)
         .value("--negative", Some(&recipe.negative).filter(|text| !text.is_empty()))
         .flag("--raw-prompt", raw)
         .flag("--expand-prompt", !raw)
@@ -125,6 +166,14 @@ pub fn of_recipe(recipe: &Recipe) -> String {
         )
         .value("--steps", Some(recipe.steps))
         .value("--guidance", Some(recipe.guidance_scale))
+        .value("--guidance-low", recipe.guidance_scale_low)
+        .value("--guided-steps", recipe.guided_steps)
+        .value(
+            "--shift",
+            Some(recipe.shift).filter(|_| recipe.schedule != "rectified-flow"),
+        )
+        .value("--cache", recipe.cache.as_ref())
+        .values("--lora", recipe.loras.iter().map(recorded_lora))
         .value("--sampler", Some(&recipe.sampler))
         .value("--precision", Some(&recipe.precision))
         .value("--seed", Some(recipe.seed))
@@ -165,7 +214,7 @@ mod tests {
         let mut request = Request::new("a red car", "car.mp4", Format::Mp4);
         request.overwrite = false;
         assert_eq!(
-            of_request(&request, "toybox", OpenOptions::default(), 7, 1),
+            of_request(&request, "toybox", &OpenOptions::default(), 7, 1),
             "kinora generate 'a red car' -o car.mp4 --seed 7"
         );
         request.length = Length::Seconds(2.5);
@@ -179,7 +228,7 @@ mod tests {
             ..OpenOptions::default()
         };
         assert_eq!(
-            of_request(&request, "/m/wan 2", options, 7, 3),
+            of_request(&request, "/m/wan 2", &options, 7, 3),
             "kinora generate -o car --format png-frames --seconds 2.5 --model '/m/wan 2' --guidance 4.5 --precision bf16 \
              --max-memory 1500MB --seed 7 --variants 3 -- '-5 cats'"
         );

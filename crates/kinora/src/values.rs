@@ -5,13 +5,15 @@ use std::str::FromStr;
 use kinora_eval::Kind;
 use kinora_media::{Format, Fps};
 use kinora_pipeline::memory::MemorySize;
-use kinora_pipeline::{Error, PrecisionChoice, Request, Size};
-use kinora_sampling::Sampler;
+use kinora_pipeline::{CacheChoice, Error, LoraChoice, PrecisionChoice, Request, Size};
+use kinora_sampling::{Expert, Sampler};
 
 /// Most frames that may be asked for: the longest clip at the highest rate.
 const MAX_FRAMES: u64 = (Request::MAX_SECONDS * Request::MAX_FPS) as u64;
 /// Most prompts that may be asked for.
 const MAX_PROMPTS: u64 = 1_000_000;
+/// Largest strength of a LoRA, and smallest below zero.
+const MAX_LORA_STRENGTH: f32 = 10.0;
 /// Most threads that may be asked for.
 const MAX_THREADS: u64 = 1024;
 
@@ -46,6 +48,66 @@ where
 /// `--steps`.
 pub fn steps(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, u64::from(Request::MAX_STEPS), "--steps 24")
+}
+
+/// `--guided-steps`.
+pub fn guided_steps(text: &str) -> Result<u32, String> {
+    whole_u32(text, 0, u64::from(Request::MAX_STEPS), "--guided-steps 20")
+}
+
+/// `--strength`.
+pub fn strength(text: &str) -> Result<f32, String> {
+    real(
+        text,
+        |number| number > 0.0 && number <= 1.0,
+        "above 0, up to 1",
+        "--strength 0.6",
+    )
+    .map(|number| number as f32)
+}
+
+/// `--control-scale`.
+pub fn control_scale(text: &str) -> Result<f32, String> {
+    let most = Request::MAX_CONTROL_SCALE;
+    let fits = |number| (0.0..=f64::from(most)).contains(&number);
+    real(text, fits, &format!("from 0 to {most}"), "--control-scale 0.8").map(|number| number as f32)
+}
+
+/// `--shift`.
+pub fn shift(text: &str) -> Result<f64, String> {
+    let range = format!("from {} to {}", Request::SHIFTS.start(), Request::SHIFTS.end());
+    real(text, |number| Request::SHIFTS.contains(&number), &range, "--shift 5")
+}
+
+/// `--cache`.
+pub fn cache(text: &str) -> Result<CacheChoice, String> {
+    by_library(text)
+}
+
+/// `--lora`: `FILE[:STRENGTH][@high|@low]`.
+pub fn lora(text: &str) -> Result<LoraChoice, String> {
+    let (rest, expert) = match text.rsplit_once('@') {
+        Some((rest, "high")) => (rest, Some(Expert::HighNoise)),
+        Some((rest, "low")) => (rest, Some(Expert::LowNoise)),
+        _ => (text, None),
+    };
+    // A colon may belong to the path (C:\\loras): what follows the last one is a strength only if it is a number.
+    let strength = rest
+        .rsplit_once(':')
+        .and_then(|(path, number)| Some((path, number.parse::<f32>().ok()?)));
+    let (path, strength) = strength.unwrap_or((rest, 1.0));
+    let fits = strength.is_finite() && strength.abs() <= MAX_LORA_STRENGTH && !path.is_empty();
+    match fits {
+        true => Ok(LoraChoice {
+            path: path.into(),
+            strength,
+            expert,
+        }),
+        false => Err(format!(
+            "not FILE[:STRENGTH][@high|@low] with a strength from -{MAX_LORA_STRENGTH} to {MAX_LORA_STRENGTH}\nhint: for \
+             example --lora style.safetensors:0.8"
+        )),
+    }
 }
 
 /// `--frames`.

@@ -154,8 +154,11 @@ impl Run<'_> {
         (FLOAT * channels * frames * height * width) as u64
     }
 
-    /// What the text encoder gave, for both texts, as long as the run lasts.
+    /// What a large text encoder gave, for both texts, as long as the run lasts.
     fn text_tokens_bytes(&self) -> u64 {
+        if matches!(self.networks.text, TextSize::Loaded) {
+            return 0;
+        }
         (2 * FLOAT * self.networks.text_tokens * self.networks.transformer.text_dim) as u64
     }
 

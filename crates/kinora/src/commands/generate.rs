@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kinora_media::Fps;
 use kinora_pipeline::{
-    CancelRecord, CancelToken, ClipReport, Error, Length, OpenOptions, Pipeline, Request, RunReport,
+    CancelRecord, CancelToken, ClipReport, Error, Length, OpenOptions, Pipeline, Request, RunPlan, RunReport,
 };
 
-use super::profile::Profile;
+use super::{profile::Profile, table};
 use crate::args::Generate;
 use crate::interrupt::{self, Talk};
 use crate::output_name::{self, Wish};
@@ -32,10 +32,14 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
     let options = OpenOptions {
         precision: args.precision,
         max_memory_bytes: args.max_memory,
+        loras: args.lora.clone(),
     };
 
     let profile = args.profile.as_deref().map(Profile::start).transpose()?;
-    let pipeline = Pipeline::open(model, options)?;
+    let pipeline = Pipeline::open(model, options.clone())?;
+    if args.dry_run {
+        return dry_run(&pipeline, &request, args.json);
+    }
     let mut reporter = Reporter::new(style, &cancel);
     let result = pipeline.run(&request, &mut reporter, &cancel);
     reporter.finish();
@@ -53,9 +57,18 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
         return Ok(());
     };
     if !args.quiet {
-        say_plain(&stopped_lines(&request, model, options, &report, stopped));
+        say_plain(&stopped_lines(&request, model, &options, &report, stopped));
     }
     Err(Stopped.into())
+}
+
+/// Says how a request would be carried out.
+fn dry_run(pipeline: &Pipeline, request: &Request, json: bool) -> anyhow::Result<()> {
+    let plan = pipeline.plan(request)?;
+    match json {
+        true => stdout::write_json(&plan),
+        false => stdout::write(plan_table(&plan).as_bytes()),
+    }
 }
 
 /// The name or folder of a model as text.
@@ -91,11 +104,23 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
     request.fps = args.fps;
     request.steps = args.steps;
     request.guidance_scale = args.guidance;
+    request.guidance_scale_low = args.guidance_low;
+    request.guided_steps = args.guided_steps;
     request.sampler = args.sampler;
+    request.shift = args.shift;
+    request.cache = args.cache;
     request.seed = args.seed.unwrap_or_else(random_seed);
     request.variants = args.variants;
     request.image.clone_from(&args.image);
+    request.last_image.clone_from(&args.last_image);
     request.extend.clone_from(&args.extend);
+    request.video.clone_from(&args.video);
+    request.strength = args.strength.unwrap_or(Request::DEFAULT_STRENGTH);
+    request.control.clone_from(&args.control);
+    request.control_mask.clone_from(&args.mask);
+    request.references.clone_from(&args.reference);
+    request.control_scale = args.control_scale;
+    request.keep_latents = args.keep_latents;
     request.poster = args.poster;
     request.sheet = args.sheet;
     request.overwrite = args.overwrite;
@@ -150,6 +175,27 @@ fn style(args: &Generate) -> (Style, Talk) {
     }
 }
 
+/// What each stage takes, one line each.
+fn plan_table(plan: &RunPlan) -> String {
+    let memory = &plan.memory;
+    let limit = memory
+        .limit
+        .map(|limit| format!("{} ({})", units::bytes(limit.bytes), limit.from.name()));
+    let tiles = memory.tile_px.map(|side| format!("in tiles of {side} pixels"));
+    table::pairs(&[
+        ("precision", format!("{} ({})", plan.precision, plan.precision_reason)),
+        ("weights", memory.weights.name().to_owned()),
+        ("guidance", memory.guidance.name().to_owned()),
+        ("decoding", tiles.unwrap_or_else(|| "whole frames".into())),
+        ("loaded", units::bytes(memory.loaded_bytes)),
+        ("map", units::bytes(memory.map_bytes)),
+        ("diffuse", units::bytes(memory.diffuse_bytes)),
+        ("render", units::bytes(memory.render_bytes)),
+        ("peak", units::bytes(memory.peak_bytes)),
+        ("limit", limit.unwrap_or_default()),
+    ])
+}
+
 /// `rocket.mp4  512x288  2.75 s  812 kB  seed 42  made in 31 s`.
 fn clip_line(clip: &ClipReport) -> String {
     let recipe = &clip.recipe;
@@ -181,7 +227,7 @@ fn playing_time(frames: usize, fps: &str) -> String {
 fn stopped_lines(
     request: &Request,
     model: &str,
-    options: OpenOptions,
+    options: &OpenOptions,
     report: &RunReport,
     stopped: &CancelRecord,
 ) -> String {
@@ -253,7 +299,7 @@ mod tests {
             step: 3,
             of: 30,
         };
-        stopped_lines(&request, "toybox", OpenOptions::default(), &report, &record)
+        stopped_lines(&request, "toybox", &OpenOptions::default(), &report, &record)
     }
 
     #[test]
