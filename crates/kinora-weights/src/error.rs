@@ -205,6 +205,32 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A model lacks a part, and it is not where such parts usually are.
+    #[error("{model} needs {part}, which was not found\nusually it is {usual}\nlooked in: {}{}\nhint: {hint}", searched.join(", "), pickles(found_pickles))]
+    MissingPart {
+        /// The model.
+        model: String,
+        /// The part in words.
+        part: &'static str,
+        /// Names of files that usually hold it.
+        usual: &'static str,
+        /// Folders that were searched.
+        searched: Vec<String>,
+        /// Files that may be it but are pickles.
+        found_pickles: Vec<String>,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A model of that name or with that transformer is installed already.
+    #[error("{path} was not added: {reason}\nhint: {hint}")]
+    NotAdded {
+        /// What should have been added.
+        path: String,
+        /// Why it was not.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A JSON file of a model folder cannot be read.
     #[error("{file} cannot be understood: {reason}")]
     BadJson {
@@ -261,6 +287,16 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+fn pickles(found: &[String]) -> String {
+    match found {
+        [] => String::new(),
+        found => format!(
+            "\nthere is {}, a pickle: `kinora convert` makes a file of it that can be read",
+            found.join(", ")
+        ),
     }
 }
 

@@ -38,7 +38,7 @@ mod verify;
 pub use checkpoint::{Checkpoint, RawTensor};
 pub use encoding::Encoding;
 pub use error::{Error, Result};
-pub use folder::ModelFolder;
+pub use folder::{ModelFolder, TokenizerSource};
 pub use lora::{Expert, Lora, LoraError, LoraUse};
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
 pub use pickle::PickleError;

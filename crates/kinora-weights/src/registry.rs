@@ -1,16 +1,18 @@
 //! The models that are installed: Toybox inside the program, and folders where users keep models.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, ModelFolder, Result, similar};
+use crate::folder::{INDEX, MODEL, ModelJson, is_low_of_a_pair, is_weights, list};
+use crate::recognise::{Component, identify};
+use crate::{Checkpoint, Error, ModelFolder, Result, similar};
 
 /// Where a model lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// Inside the program.
     Embedded,
-    /// A folder on disk.
+    /// A folder on disk, or the file of a transformer.
     Folder(PathBuf),
 }
 
@@ -34,15 +36,19 @@ pub struct ModelEntry {
 }
 
 impl ModelEntry {
-    /// Opens the model's folder.
+    /// Opens the model.
     pub fn open(&self) -> Result<ModelFolder> {
+        self.open_among(&folders())
+    }
+
+    fn open_among(&self, dirs: &[PathBuf]) -> Result<ModelFolder> {
         match &self.location {
             Location::Embedded => ModelFolder::embedded_toybox(),
-            Location::Folder(path) => ModelFolder::open(path),
+            Location::Folder(path) => ModelFolder::open_among(path, dirs),
         }
     }
 
-    fn of(location: Location) -> Self {
+    fn of(location: Location, dirs: &[PathBuf]) -> Self {
         let name = match &location {
             Location::Embedded => "toybox".into(),
             Location::Folder(path) => path
@@ -60,14 +66,23 @@ impl ModelEntry {
             tasks: Vec::new(),
             problem: None,
         };
-        if let Err(problem) = entry.describe() {
+        if let Err(problem) = entry.describe(dirs) {
             entry.problem = Some(problem.to_string());
         }
         entry
     }
 
-    fn describe(&mut self) -> Result<()> {
-        let folder = self.open()?;
+    fn describe(&mut self, dirs: &[PathBuf]) -> Result<()> {
+        let folder = self.open_among(dirs)?;
+        if folder.path().is_some() {
+            self.name = folder.name();
+        }
+        if let Some(licence) = folder.licence() {
+            self.licence = licence.to_owned();
+        }
+        if folder.manifest().is_none() {
+            folder.require_parts_that_are_scattered()?;
+        }
         self.size_bytes = folder.size_bytes()?;
         if let Some(manifest) = folder.manifest() {
             self.name.clone_from(&manifest.name);
@@ -79,8 +94,9 @@ impl ModelEntry {
     }
 }
 
-/// All installed models, Toybox first, then by folder: below `extra_dirs`, the folders of `$KINORA_MODELS` and
-/// `kinora/models` in the user's data directory. A folder counts if it is a model or holds models.
+/// All installed models, Toybox first, then by path: below `extra_dirs`, the folders of `$KINORA_MODELS` and
+/// `kinora/models` in the user's data directory. A folder counts if it is a model or holds models; so does the file of a transformer in it, of
+/// two experts the one for high noise.
 pub fn installed(extra_dirs: &[PathBuf]) -> Vec<ModelEntry> {
     installed_in(&search_dirs(extra_dirs, |name| std::env::var_os(name)))
 }
@@ -106,8 +122,8 @@ fn find_in(name_or_path: &str, dirs: &[PathBuf]) -> Result<ModelEntry> {
     }
     let path = Path::new(name_or_path);
     if path.exists() || path.components().count() > 1 {
-        ModelFolder::open(path)?; // the error says what is wrong with it
-        return Ok(ModelEntry::of(Location::Folder(path.into())));
+        ModelFolder::open_among(path, dirs)?; // the error says what is wrong with it
+        return Ok(ModelEntry::of(Location::Folder(path.into()), dirs));
     }
     Err(Error::UnknownModel {
         name: name_or_path.into(),
@@ -117,25 +133,122 @@ fn find_in(name_or_path: &str, dirs: &[PathBuf]) -> Result<ModelEntry> {
 }
 
 fn installed_in(dirs: &[PathBuf]) -> Vec<ModelEntry> {
-    let mut models = vec![ModelEntry::of(Location::Embedded)];
-    let is_model = |path: &Path| path.join("model_index.json").is_file();
+    let mut models = vec![ModelEntry::of(Location::Embedded, dirs)];
     let mut found = BTreeSet::new();
     for dir in dirs {
         // A search folder that is not there yet is no error.
-        let children = std::fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
+        let children = list(dir).unwrap_or_default().into_iter().map(|(_, path)| path);
         found.extend(
             std::iter::once(dir.clone())
                 .chain(children)
                 .filter(|path| is_model(path)),
         );
     }
-    models.extend(found.into_iter().map(|path| ModelEntry::of(Location::Folder(path))));
+    models.extend(
+        found
+            .into_iter()
+            .map(|path| ModelEntry::of(Location::Folder(path), dirs)),
+    );
     models
 }
+
+fn is_model(path: &Path) -> bool {
+    if path.is_dir() {
+        return path.join(INDEX).is_file() || path.join(MODEL).is_file();
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_transformer = || {
+        let header = Checkpoint::open_header_only(path)?;
+        identify(&header, Some(Component::WanTransformer))
+    };
+    is_weights(&name) && is_transformer().is_ok() && !is_low_of_a_pair(path)
+}
+
+/// Makes a model out of what lies at `path` (a folder, or a transformer with its parts around it) known under its name: a folder with a
+/// `model.json` in the user's model folder. Nothing is copied.
+///
+/// **Errors**: all of [`ModelFolder::open`]; [`Error::MissingPart`]; [`Error::NotAdded`] for one that is there already.
+pub fn add(path: &Path) -> Result<ModelEntry> {
+    let dirs = folders();
+    let Some(dir) = dirs.first() else {
+        return Err(Error::NotAdded {
+            path: path.display().to_string(),
+            reason: "there is no folder for models".into(),
+            hint: "set KINORA_MODELS to one",
+        });
+    };
+    add_among(dir, path, &dirs)
+}
+
+/// As [`add`], with another folder for models.
+///
+/// **Errors**: as there.
+pub fn add_in(dir: &Path, path: &Path) -> Result<ModelEntry> {
+    add_among(dir, path, &[dir.to_owned()])
+}
+
+fn add_among(dir: &Path, path: &Path, dirs: &[PathBuf]) -> Result<ModelEntry> {
+    let path = std::path::absolute(path).map_err(Error::io("open", path))?;
+    let refused = |reason: String, hint: &'static str| Error::NotAdded {
+        path: path.display().to_string(),
+        reason,
+        hint,
+    };
+    let folder = ModelFolder::open_among(&path, dirs)?;
+    folder.require_all()?;
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let is_complete = path.join(INDEX).is_file();
+    let parts = folder
+        .parts()
+        .into_iter()
+        .filter_map(|(name, at)| Some((name, absolute(at?))));
+    let model = ModelJson {
+        name: folder.name(),
+        parts: if is_complete { BTreeMap::new() } else { parts.collect() },
+        folder: is_complete.then(|| path.clone()),
+        preset: None,
+        licence: folder.licence().map(String::from),
+    };
+    for other in installed_in(&[dir.to_owned()]) {
+        let Location::Folder(at) = &other.location else {
+            if other.name.eq_ignore_ascii_case(&model.name) {
+                return Err(refused(
+                    format!("`{}` is the model inside the program", other.name),
+                    RENAME,
+                ));
+            }
+            continue;
+        };
+        let same = *at == path
+            || ModelJson::read(at).is_ok_and(|o| {
+                o.folder == model.folder && o.parts.get("transformer") == model.parts.get("transformer")
+            });
+        if same {
+            return Err(refused(
+                format!("it is installed already, as `{}`", other.name),
+                "use it by that name",
+            ));
+        }
+        if other.name.eq_ignore_ascii_case(&model.name) {
+            return Err(refused(
+                format!("a model of the name `{}` is installed already", other.name),
+                RENAME,
+            ));
+        }
+    }
+    let home = dir.join(&model.name);
+    if home.exists() {
+        return Err(refused(format!("{} exists already", home.display()), RENAME));
+    }
+    std::fs::create_dir_all(&home).map_err(Error::io("make", &home))?;
+    let (file, unfinished) = (home.join(MODEL), home.join(".model.json.part"));
+    let text = serde_json::to_string_pretty(&model).map_err(|e| refused(e.to_string(), RENAME))?;
+    std::fs::write(&unfinished, text + "\n").map_err(Error::io("write", &unfinished))?;
+    std::fs::rename(&unfinished, &file).map_err(Error::io("write", &file))?;
+    Ok(ModelEntry::of(Location::Folder(home), dirs))
+}
+
+const RENAME: &str = "rename the file or the folder first";
 
 /// `env` looks up a variable; a parameter so that tests need not change the process.
 fn search_dirs(extra: &[PathBuf], env: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {

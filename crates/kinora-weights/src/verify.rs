@@ -1,6 +1,8 @@
 //! Hashes of a model folder's files, several at a time.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
@@ -67,12 +69,15 @@ fn digest(folder: &ModelFolder, file: &str) -> Result<(u64, String)> {
         // Says so.
         folder.bytes(file)?;
     }
-    let path = root.join(file);
-    let mut reader = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
+    digest_file(&root.join(file))
+}
+
+fn digest_file(path: &Path) -> Result<(u64, String)> {
+    let mut reader = File::open(path).map_err(Error::io("open", path))?;
     let (mut all, mut length) = (Sha256::new(), 0);
     let mut piece = vec![0; 1 << 20];
     loop {
-        match reader.read(&mut piece).map_err(Error::io("read", &path))? {
+        match reader.read(&mut piece).map_err(Error::io("read", path))? {
             0 => return Ok((length, hex(&all.finalize()))),
             n => {
                 all.update(&piece[..n]);
@@ -82,8 +87,41 @@ fn digest(folder: &ModelFolder, file: &str) -> Result<(u64, String)> {
     }
 }
 
+/// Up to this length a file of a scattered model is hashed whole.
+const WHOLE_BYTES: u64 = 1 << 30;
+/// Pieces that stand for a longer one, and their length.
+const PIECES: u64 = 256;
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The hash of a file, or of its length and of pieces all over it: 28 GB are not read before every clip. Its header, where all names and
+/// shapes are, is in the first pieces.
+fn fingerprint(path: &Path) -> Result<String> {
+    let length = path.metadata().map_err(Error::io("read", path))?.len();
+    if length <= WHOLE_BYTES {
+        return Ok(digest_file(path)?.1);
+    }
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut all = Sha256::new();
+    all.update(length.to_le_bytes());
+    let mut piece = vec![0; PIECE_BYTES as usize];
+    for i in 0..PIECES {
+        let at = (length - PIECE_BYTES) / (PIECES - 1) * i;
+        file.seek(SeekFrom::Start(at)).map_err(Error::io("read", path))?;
+        file.read_exact(&mut piece).map_err(Error::io("read", path))?;
+        all.update(&piece);
+    }
+    Ok(hex(&all.finalize()))
+}
+
 /// See [`ModelFolder::weights_hash`].
 pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
+    if let Some(files) = folder.scattered_files()? {
+        let mut all = Sha256::new();
+        for (part, path) in files {
+            all.update(format!("{}  {part}\n", fingerprint(&path)?));
+        }
+        return Ok(hex(&all.finalize())[..16].to_owned());
+    }
     let mut pairs: Vec<(String, String)> = match folder.manifest() {
         Some(manifest) => manifest
             .files
@@ -109,7 +147,7 @@ pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
 /// False for documents, pictures and the like, which change nothing that is generated.
 fn decides(file: &str) -> bool {
     file != "manifest.json"
-        && [".safetensors", ".json", ".txt", ".model"]
+        && [".safetensors", ".gguf", ".json", ".txt", ".model"]
             .iter()
             .any(|end| file.ends_with(end))
 }

@@ -298,7 +298,10 @@ fn folders_that_are_no_models_say_what_is_missing() {
         ("no vae folder", folder.checkpoint("vae").map(drop)),
         ("has no transformer/config.json", folder.config("transformer").map(drop)),
         ("has no text_encoder/tokenizer.json", folder.tokenizer().map(drop)),
-        ("it is no folder", ModelFolder::open(&dir.path().join("x")).map(drop)),
+        (
+            "there is nothing of that name",
+            ModelFolder::open(&dir.path().join("x")).map(drop),
+        ),
         (
             "has no model_index.json",
             ModelFolder::open(&dir.path().join("transformer")).map(drop),

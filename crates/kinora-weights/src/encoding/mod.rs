@@ -121,6 +121,20 @@ impl Encoding {
         }
     }
 
+    /// Bits of an element, without what a block holds besides.
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::F32 => 32,
+            Self::F16 | Self::Bf16 => 16,
+            Self::I8 | Self::F8E4M3 | Self::F8E5M2 | Self::Q8_0 => 8,
+            Self::Q6K => 6,
+            Self::Q5_0 | Self::Q5_1 | Self::Q5K => 5,
+            Self::Q4_0 | Self::Q4_1 | Self::Q4K => 4,
+            Self::Q3K => 3,
+            Self::Q2K => 2,
+        }
+    }
+
     /// True for what holds less than 16 bits an element: weights that were rounded to save memory.
     pub const fn is_quantised(self) -> bool {
         !matches!(self, Self::F32 | Self::F16 | Self::Bf16)

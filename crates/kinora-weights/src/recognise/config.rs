@@ -12,7 +12,7 @@ const HEAD_DIM: usize = 128;
 type Derived = (Value, Vec<String>);
 
 /// True if a text is a configuration of that part.
-pub(super) fn is_of(component: Component, text: &str) -> bool {
+pub(crate) fn is_of(component: Component, text: &str) -> bool {
     let field = match component {
         Component::WanTransformer => "num_attention_heads",
         Component::WanVae => "z_dim",

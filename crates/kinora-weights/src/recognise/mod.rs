@@ -12,6 +12,7 @@ mod signs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use config::is_of;
 pub(crate) use names::{Names, Picked, VaeBlocks};
 
 use crate::stored::Stored;
@@ -113,34 +114,25 @@ pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognised> {
 ///
 /// **Errors**: as there.
 pub fn recognise_as(checkpoint: &Checkpoint, wanted: Option<Component>, config: Option<&str>) -> Result<Recognised> {
-    check_formats(checkpoint)?;
-    let Some(sign) = signs::find(checkpoint, wanted) else {
-        return Err(signs::not_recognised(checkpoint, wanted));
-    };
-    let (component, dialect) = (sign.component, sign.dialect);
-    let names = Names::new(component, dialect, &sign.prefix, signs::blocks(checkpoint, &sign));
-    let mut found = Recognised {
-        component,
-        dialect,
-        prefix: sign.prefix,
-        config_json: String::new(),
-        notes: Vec::new(),
-        names,
-    };
-    if component == Component::Lora {
+    let mut found = identify(checkpoint, wanted)?;
+    if found.component == Component::Lora {
         return Ok(found);
     }
     let renamed = checkpoint.in_diffusers_names(&found)?;
     let written = checkpoint
         .metadata()
         .get("config")
-        .filter(|text| config::is_of(component, text));
+        .filter(|text| is_of(found.component, text));
     let (config_json, mut notes) = match config.or(written.map(String::as_str)) {
         Some(config) => (config.to_owned(), Vec::new()),
-        None => config::derive(component, &renamed)?,
+        None => config::derive(found.component, &renamed)?,
     };
     found.config_json = config_json;
-    notes.push(format!("names of {}{}", dialect.name(), prefix_note(&found.prefix)));
+    notes.push(format!(
+        "names of {}{}",
+        found.dialect.name(),
+        prefix_note(&found.prefix)
+    ));
     notes.push(format!("stored as {}", encodings(&renamed)));
     let left_out = checkpoint
         .names()
@@ -151,6 +143,23 @@ pub fn recognise_as(checkpoint: &Checkpoint, wanted: Option<Component>, config: 
     }
     found.notes = notes;
     Ok(found)
+}
+
+/// As [`recognise_as`], without a configuration.
+pub(crate) fn identify(checkpoint: &Checkpoint, wanted: Option<Component>) -> Result<Recognised> {
+    check_formats(checkpoint)?;
+    let Some(sign) = signs::find(checkpoint, wanted) else {
+        return Err(signs::not_recognised(checkpoint, wanted));
+    };
+    let blocks = signs::blocks(checkpoint, &sign);
+    Ok(Recognised {
+        component: sign.component,
+        dialect: sign.dialect,
+        names: Names::new(sign.component, sign.dialect, &sign.prefix, blocks),
+        prefix: sign.prefix,
+        config_json: String::new(),
+        notes: Vec::new(),
+    })
 }
 
 fn prefix_note(prefix: &str) -> String {
@@ -195,9 +204,6 @@ impl Checkpoint {
     ///
     /// **Errors**: [`Error::BadHeader`] if two tensors would have the same name.
     pub fn in_diffusers_names(&self, found: &Recognised) -> Result<Self> {
-        if found.dialect == Dialect::Diffusers && found.prefix.is_empty() && found.component != Component::ClipVision {
-            return Ok(self.clone());
-        }
         let (names, back) = (found.names.clone(), found.names.clone());
         self.renamed(
             |own, shape| names.to_diffusers(own, shape),
@@ -206,20 +212,22 @@ impl Checkpoint {
     }
 }
 
-/// A file is of another kind than the one that is wanted.
-pub(crate) fn expect(checkpoint: &Checkpoint, found: &Recognised, wanted: &[Component]) -> Result<()> {
-    if wanted.contains(&found.component) {
-        return Ok(());
+impl Recognised {
+    /// **Errors**: [`Error::WrongPart`] if the file is not one of the parts that are `wanted`.
+    pub(crate) fn expect(&self, checkpoint: &Checkpoint, wanted: &[Component]) -> Result<()> {
+        if wanted.contains(&self.component) {
+            return Ok(());
+        }
+        let hint = match self.component {
+            Component::Lora => "a LoRA changes a model: give the model with --model and this file with --lora",
+            Component::WanTransformer => "give it with --model",
+            _ => "it is one part of a model; give the transformer with --model, or the folder that holds all parts",
+        };
+        Err(Error::WrongPart {
+            file: checkpoint.name().into(),
+            found: self.component.name(),
+            wanted: wanted.first().map_or("nothing", |c| c.name()),
+            hint,
+        })
     }
-    let hint = match found.component {
-        Component::Lora => "a LoRA changes a model: give the model with --model and this file with --lora",
-        Component::WanTransformer => "give it with --model",
-        _ => "it is one part of a model; give the transformer with --model, or the folder that holds all parts",
-    };
-    Err(Error::WrongPart {
-        file: checkpoint.name().into(),
-        found: found.component.name(),
-        wanted: wanted.first().map_or("nothing", |c| c.name()),
-        hint,
-    })
 }
