@@ -2,6 +2,9 @@
 
 `encoder.N` and `decoder.N` are the values after layer N; `latents` is the raw output of the encoder, `decode_input` the
 raw latents that are decoded. `causal.latents` comes from the first five frames only: it must equal `latents[:2]`.
+
+taehv_wan21_tiny, taehv_wan22_tiny: the same with the channels, patches and stages of the networks published for Wan 2.1 and
+Wan 2.2 (taew2_1, taew2_2), narrow, without means and deviations: 5 frames of 32x16, and as many decoded.
 """
 
 import json
@@ -32,14 +35,33 @@ CONFIG = {
 MAX_TAP = 16_000
 
 
-def main():
-    goldens.seeded(SEED)
-    model = TAEHV(CONFIG).eval()
+def build(config):
+    model = TAEHV(config).eval()
     goldens.randomise(model, SEED)
     # ReLU halves the energy of each layer; this keeps it about level.
     for name, tensor in model.state_dict().items():
         if tensor.ndim > 1 and ".conv." in name:
             tensor.mul_(1.3)
+    return model
+
+
+def published(name, latent_channels, patch_size):
+    config = {key: value for key, value in CONFIG.items() if not key.startswith(("latents_", "scale_"))}
+    config |= {"latent_channels": latent_channels, "patch_size": patch_size}
+    torch.manual_seed(SEED)
+    model, factor = build(config), 8 * patch_size
+    frames, raw = torch.rand(5, 3, 32, 16), torch.randn(2, latent_channels, 32 // factor, 16 // factor)
+    latents, decoded = model.encode(frames), model.decode(raw)
+    assert decoded.shape == frames.shape and latents.shape == raw.shape
+    out = goldens.with_prefix("weights.", model.state_dict())
+    out |= {"frames": frames, "latents": latents, "decode_input": raw, "decoded": decoded}
+    meta = {"config": json.dumps(config)}
+    goldens.write("kinora-models", name, out, __file__, SEED, [], 2e-5, meta)
+
+
+def main():
+    goldens.seeded(SEED)
+    model = build(CONFIG)
     frames, raw = torch.rand(9, 3, 32, 32), torch.randn(3, LATENT, 2, 2) * 1.5
     taps = {}
     latents, decoded = model.encode(frames, taps), model.decode(raw, taps)
@@ -51,6 +73,8 @@ def main():
     out |= {"frames": frames, "latents": latents, "causal.latents": causal, "decode_input": raw, "decoded": decoded}
     meta = {"config": json.dumps(CONFIG)}
     goldens.write("kinora-models", "taehv_tiny", out, __file__, SEED, [], 1e-3, meta)
+    published("taehv_wan21_tiny", 16, 1)
+    published("taehv_wan22_tiny", 48, 2)
 
 
 if __name__ == "__main__":

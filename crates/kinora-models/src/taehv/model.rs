@@ -1,7 +1,7 @@
 //! The tiny autoencoder: frames to latents and back, streamed.
 //!
-//! **Source**: madebyollin/taehv (MIT), <https://github.com/madebyollin/taehv>, `taehv.py`, variant "taew2_2" (Wan 2.2
-//! latents: 48 channels, 16×16 pixels and 4 frames to a latent).
+//! **Source**: madebyollin/taehv (MIT), <https://github.com/madebyollin/taehv>, `taehv.py`, variants "taew2_2" (latents
+//! of Wan 2.2: 48 channels, 16×16 pixels and 4 frames to a latent) and "taew2_1" (of Wan 2.1: 16 channels, 8×8 pixels).
 //!
 //! **Flow**, encode: frames `[H,W,3]` in 0..1, the first one three times more in front → pixel unshuffle → three stages of
 //! (temporal pool, stride-2 convolution, three MemBlocks) → latent `[C,h,w]`, normalised by mean and deviation.
@@ -16,7 +16,7 @@ use kinora_weights::{Checkpoint, Reader};
 
 use super::config::Config;
 use super::layers::{Layer, Memory};
-use crate::Result;
+use crate::{Error, Result};
 
 /// MemBlocks in one stage.
 const BLOCKS_PER_STAGE: usize = 3;
@@ -24,7 +24,8 @@ const BLOCKS_PER_STAGE: usize = 3;
 /// The autoencoder with its weights.
 pub struct Taehv {
     config: Config,
-    encoder: Vec<Layer>,
+    /// `None` if the checkpoint has a decoder only.
+    encoder: Option<Vec<Layer>>,
     decoder: Vec<Layer>,
 }
 
@@ -33,9 +34,20 @@ impl Taehv {
     ///
     /// **Errors**: a tensor that is missing, has another shape, or that nothing reads.
     pub fn load(checkpoint: &Checkpoint, config_json: &str, precision: Precision) -> Result<Self> {
-        let config = Config::from_json(config_json)?;
+        Self::load_as(checkpoint, Config::from_json(config_json)?, precision)
+    }
+
+    /// As [`Taehv::load`], for checkpoints that come without a config; see [`Config::of_checkpoint`].
+    ///
+    /// **Errors**: as there.
+    pub fn load_as(checkpoint: &Checkpoint, config: Config, precision: Precision) -> Result<Self> {
+        config.validate()?;
         let reader = checkpoint.reader().with_precision(precision);
-        let encoder = load_encoder(&reader.at("encoder"), &config)?;
+        let encoder = reader.at("encoder");
+        let encoder = encoder
+            .has("0.weight")
+            .then(|| load_encoder(&encoder, &config))
+            .transpose()?;
         let decoder = load_decoder(&reader.at("decoder"), &config)?;
         reader.finish(&[])?;
         Ok(Self {
@@ -68,7 +80,7 @@ impl Taehv {
     pub fn encoder(&self) -> Encoder<'_> {
         Encoder {
             vae: self,
-            memory: Memory::new(&self.encoder),
+            memory: Memory::new(self.encoder.as_deref().unwrap_or_default()),
             started: false,
         }
     }
@@ -177,9 +189,10 @@ impl Encoder<'_> {
     /// after every [`Config::temporal_factor`] frames.
     ///
     /// **Shapes**: `frame [H, W, 3]` in 0..1, both sides multiples of [`Config::spatial_factor`] → `[C, h, w]`,
-    /// normalised. **Errors**: other shapes.
+    /// normalised. **Errors**: other shapes; a checkpoint without an encoder.
     pub fn push(&mut self, frame: &Tensor, emit: &mut dyn FnMut(Tensor) -> Result<()>) -> Result<()> {
         let config = &self.vae.config;
+        let layers = self.vae.encoder.as_deref().ok_or(Error::NoEncoder)?;
         let [height, width, channels] = frame.dims_of("taehv encode", "[H, W, 3]")?;
         let factor = config.spatial_factor();
         if channels != config.image_channels || height % factor != 0 || width % factor != 0 || frame.elements() == 0 {
@@ -192,7 +205,7 @@ impl Encoder<'_> {
         for _ in 0..repeats {
             let pixels = frame.try_clone()?.reshape([1, height, width, channels])?;
             let pixels = pixel_unshuffle(&pixels, config.patch_size)?;
-            self.memory.push(&self.vae.encoder, pixels, &mut |latent| {
+            self.memory.push(layers, pixels, &mut |latent| {
                 emit(config.scale().normalise("taehv encode", &latent)?)
             })?;
         }

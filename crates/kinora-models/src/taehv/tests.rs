@@ -7,12 +7,16 @@ use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};
 use kinora_weights::Checkpoint;
 
-use super::Taehv;
 use super::layers::{Layer, Memory};
+use super::{Config, Taehv};
 
 fn tiny() -> (Golden, Taehv) {
-    let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), "taehv_tiny");
-    let checkpoint = Checkpoint::from_bytes("taehv_tiny", golden.checkpoint_bytes("weights.")).unwrap();
+    named("taehv_tiny")
+}
+
+fn named(name: &str) -> (Golden, Taehv) {
+    let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), name);
+    let checkpoint = Checkpoint::from_bytes(name, golden.checkpoint_bytes("weights.")).unwrap();
     let vae = Taehv::load(&checkpoint, golden.meta("config"), Precision::F32).unwrap();
     (golden, vae)
 }
@@ -81,6 +85,73 @@ fn decode(vae: &Taehv, latents: &Tensor) -> Vec<Tensor> {
             .unwrap();
     }
     frames
+}
+
+#[test]
+fn both_variants_for_wan_agree_with_the_reference_both_ways() {
+    for (name, factor) in [("taehv_wan21_tiny", 8), ("taehv_wan22_tiny", 16)] {
+        let (golden, vae) = named(name);
+        assert_eq!(vae.config().spatial_factor(), factor);
+        let latents = encode(&vae, &channels_last(&golden.tensor("frames")));
+        // The published networks take latents as the transformer makes them: nothing is scaled.
+        assert_close(
+            &format!("{name}: latents"),
+            &flatten(&latents),
+            golden.tensor("latents").as_slice(),
+            golden.tolerance(),
+        );
+        let frames = decode(&vae, &as_latents(&golden.tensor("decode_input")));
+        let want: Vec<f32> = flatten(&channels_last(&golden.tensor("decoded")))
+            .into_iter()
+            .map(|v| v.clamp(0.0, 1.0))
+            .collect();
+        assert!(want.iter().any(|&v| v > 0.0 && v < 1.0));
+        assert_close(
+            &format!("{name}: decoded"),
+            &flatten(&frames),
+            &want,
+            golden.tolerance(),
+        );
+    }
+}
+
+/// A file that holds the tensors of the decoder, and no others.
+fn decoder_only(golden: &Golden) -> Vec<u8> {
+    let (mut header, mut values) = (serde_json::Map::new(), Vec::new());
+    for name in golden.names().iter().filter_map(|n| n.strip_prefix("weights.")) {
+        if name.starts_with("decoder.") {
+            let tensor = golden.tensor(&format!("weights.{name}"));
+            let from = values.len();
+            values.extend(tensor.as_slice().iter().flat_map(|v| v.to_le_bytes()));
+            let entry =
+                serde_json::json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [from, values.len()]});
+            header.insert(name.to_owned(), entry);
+        }
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &values].concat()
+}
+
+#[test]
+fn a_config_is_made_from_the_shapes_of_a_checkpoint() {
+    for name in ["taehv_wan21_tiny", "taehv_wan22_tiny"] {
+        let (golden, vae) = named(name);
+        let checkpoint = Checkpoint::from_bytes(name, golden.checkpoint_bytes("weights.")).unwrap();
+        assert_eq!(&Config::of_checkpoint(&checkpoint).unwrap(), vae.config());
+        assert!(
+            Taehv::load_as(&checkpoint, Config::wan21(), Precision::F32).is_err(),
+            "other widths"
+        );
+
+        let decoder = Checkpoint::from_bytes(name, decoder_only(&golden)).unwrap();
+        let half = Taehv::load_as(&decoder, Config::of_checkpoint(&decoder).unwrap(), Precision::F32).unwrap();
+        let side = half.config().spatial_factor();
+        let error = half
+            .encoder()
+            .push(&Tensor::zeros([side, side, 3]).unwrap(), &mut |_| Ok(()))
+            .unwrap_err();
+        assert!(matches!(error, crate::Error::NoEncoder));
+    }
 }
 
 #[test]

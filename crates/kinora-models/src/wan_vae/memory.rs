@@ -572,7 +572,7 @@ mod tests {
                 let [height, width] = size.map(|v| v * config.spatial_factor());
                 let mut encoder = vae.encoder();
                 let mut after = Vec::new();
-                for frame in 0..29 {
+                for _ in 0..29 {
                     let pixels = Tensor::zeros_in(&arena, [height, width, COLOURS]).unwrap();
                     encoder.push(&pixels, &mut |_| Ok(())).unwrap();
                     drop(pixels);
