@@ -185,6 +185,34 @@ fn what_nobody_took_is_reported_unless_it_is_ignored() {
 }
 
 #[test]
+fn what_is_expected_is_checked_and_counts_as_taken() {
+    let reader = sample().reader();
+    for (name, dims) in [
+        ("f.weight", &[2, 3][..]),
+        ("f.bias", &[2]),
+        ("h.weight", &[2, 3]),
+        ("b.weight", &[2, 3, 1, 1]),
+        // With its scale.
+        ("q.weight", &[2, 3]),
+    ] {
+        reader.expect(name, dims).unwrap();
+    }
+    reader.finish(&["blocks.*", "position_ids"]).unwrap();
+    assert!(matches!(
+        reader.expect("f.weight", &[3, 2]),
+        Err(Error::WrongShape { .. })
+    ));
+    assert!(matches!(
+        reader.expect("g.weight", &[2, 3]),
+        Err(Error::MissingTensor { .. })
+    ));
+    assert!(matches!(
+        reader.expect("position_ids", &[1]),
+        Err(Error::WrongDtype { .. })
+    ));
+}
+
+#[test]
 fn a_bias_that_a_model_does_not_expect_is_left_over() {
     let reader = sample().reader();
     reader.linear_no_bias("f", 2, 3).unwrap();

@@ -198,10 +198,13 @@ impl ClipVision {
 
     /// As [`ClipVision::embed_all`], showing intermediate tensors to `tap` under the names that the goldens use.
     pub fn embed_tapped(&self, frames: &[&Tensor], tap: &mut dyn FnMut(&str, &Tensor)) -> Result<Tensor> {
-        let mut x = self.tokens(frames, &Arena::new())?; // [B, L, M]
+        let arena = Arena::new();
+        let mut x = self.tokens(frames, &arena)?; // [B, L, M]
         tap("hidden.0", &x);
         // The last layer is not asked for.
         for i in 0..self.config.num_hidden_layers - 1 {
+            // While a layer is read there is no use for what the one before worked with.
+            arena.trim();
             x = Layer::load(&layer_of(&self.reader, i), &self.config)?.forward(x)?;
             tap(&format!("hidden.{}", i + 1), &x);
         }
