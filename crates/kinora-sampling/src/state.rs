@@ -71,7 +71,7 @@ impl SamplerRun {
 
     /// The run that [`SamplerRun::save`] wrote, with its tensors in `arena`.
     ///
-    /// **Errors**: [`Error::Checkpoint`] if the bytes are cut off, changed, or of another version; no memory.
+    /// **Errors**: [`crate::Error::Checkpoint`] if the bytes are cut off, changed, or of another version; no memory.
     pub fn restore(bytes: &[u8], arena: &Arena) -> Result<Self> {
         let mut read = Reader::open(bytes, MAGIC, arena)?;
         let sampler = read.one_of(&SAMPLERS)?;

@@ -11,6 +11,8 @@
 //! | expects | that the velocity changes in the ratio to the latents that it had between the last two evaluations | that the residual grows or shrinks as on the curve |
 //! | decides | for the prompt; the other branch follows | for each branch |
 //!
+//! It holds two tensors like the latents for each branch, and EasyCache one more.
+//!
 //! The first steps are always computed, and so is the last: it ends at the clip. This is for runs of 20 steps and more;
 //! models distilled to a few steps have nothing to spare.
 //!
@@ -218,6 +220,13 @@ impl StepCache {
     /// What was replaced so far, and at which expected error.
     pub fn report(&self) -> CacheReport {
         self.tally.report()
+    }
+
+    /// Forgets all evaluations, but not what was counted: when another network takes over, the residual of the one before
+    /// says nothing about it.
+    pub fn forget(&mut self) {
+        self.memory = [Memory::new(), Memory::new()];
+        self.decided = None;
     }
 
     /// Whether the evaluation of this step has to be made. Asked once for each evaluation, the prompt first.

@@ -157,6 +157,22 @@ fn a_restored_cache_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn after_another_network_took_over_the_model_is_asked_first() {
+    for kind in kinds(1e9) {
+        let mut cache = StepCache::new(kind, STEPS).unwrap();
+        run(&mut cache, 0..12);
+        let before = cache.report();
+        assert!(before.reused > 0);
+        cache.forget();
+        assert_eq!(cache.report(), before);
+        for branch in [Branch::Cond, Branch::Uncond] {
+            let decision = cache.decide(branch, &latents(12), 12).unwrap();
+            assert!(matches!(decision, Decision::Compute));
+        }
+    }
+}
+
+#[test]
 fn bytes_of_another_cache_and_damaged_ones_are_refused() {
     let arena = Arena::new();
     let [easy, mag] = kinds(0.08);
