@@ -241,6 +241,32 @@ pub struct Generate {
     #[arg(long, value_name = "SCALE", value_parser = values::guidance, allow_negative_numbers = true, help_heading = "Model")]
     pub guidance: Option<f32>,
 
+    /// Guidance of the expert for the last, less noisy steps (Wan 2.2 A14B)
+    ///
+    /// Example: --guidance 4 --guidance-low 3
+    #[arg(long, value_name = "SCALE", value_parser = values::guidance, allow_negative_numbers = true, help_heading = "Model")]
+    pub guidance_low: Option<f32>,
+
+    /// Guide the first steps only; the others take half of the time
+    ///
+    /// Example: --guided-steps 20
+    #[arg(long, value_name = "N", value_parser = values::guided_steps, allow_negative_numbers = true, help_heading = "Model")]
+    pub guided_steps: Option<u32>,
+
+    /// Where the steps go: above 1 more of them to the rough shapes, below 1 more to details
+    ///
+    /// Example: --shift 5
+    #[arg(long, value_name = "SHIFT", value_parser = values::shift, allow_negative_numbers = true, help_heading = "Model")]
+    pub shift: Option<f64>,
+
+    /// Add a LoRA to the model; several may be given
+    ///
+    /// The strength is 1 if absent; @high or @low names one of two experts, where the name of the file does not.
+    ///
+    /// Example: --lora style.safetensors:0.8
+    #[arg(long, value_name = "FILE[:STRENGTH][@EXPERT]", value_parser = values::lora, help_heading = "Model")]
+    pub lora: Vec<LoraChoice>,
+
     /// Update rule: euler, heun, unipc, dpmpp-2m or renoise
     ///
     /// Example: --sampler unipc

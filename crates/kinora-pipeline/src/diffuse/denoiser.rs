@@ -96,6 +96,8 @@ impl<'a> Denoiser<'a> {
         if let Some(old) = self.active.take().filter(|old| old.expert != expert) {
             let slot = self.experts.slot(old.expert);
             drop(old);
+            // What one expert predicted says nothing of the other.
+            self.cache.iter_mut().for_each(StepCache::forget);
             if !self.settings.keep_experts {
                 slot.release();
             }

@@ -77,6 +77,13 @@ pub(crate) fn diffuse(
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
     let mut noise = noise_in(arena, settings.seed, settings.stream, shape)?;
+    let scale = settings.schedule.start_scale();
+    if scale != 1.0 {
+        noise
+            .as_mut_slice()
+            .iter_mut()
+            .for_each(|noise| *noise = (f64::from(*noise) * scale) as f32);
+    }
     if let Some(start) = &conditioning.start {
         let sigma = settings.schedule.sigmas()[0].0;
         let pairs = noise.as_mut_slice().iter_mut().zip(start.as_slice());

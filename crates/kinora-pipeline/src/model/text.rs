@@ -1,9 +1,9 @@
 //! The text encoder of a model, whichever family it is of: words in, context tokens out.
 
 use kinora_kernels::{Precision, trace};
-use kinora_models::umt5::{Tokenizer, Umt5, clean_prompt};
+use kinora_models::umt5::{GgufPieces, Tokenizer, Umt5, clean_prompt};
 use kinora_tensor::Tensor;
-use kinora_weights::{Checkpoint, ModelFolder};
+use kinora_weights::{ModelFolder, TokenizerSource};
 
 use super::classes::TextKind;
 use crate::map::TextEmbedder;
@@ -42,7 +42,7 @@ impl Text {
                 Self::Umt5 {
                     // One pass over few tokens: exactness costs little here.
                     encoder: Box::new(Umt5::open(&checkpoint, &config, Precision::F32)?),
-                    tokenizer: Box::new(tokenizer(folder, &checkpoint)?),
+                    tokenizer: Box::new(tokenizer(folder)?),
                     columns,
                 }
             }
@@ -116,20 +116,31 @@ pub(crate) fn padded(rows: &Tensor, columns: usize) -> Result<Tensor> {
     Ok(out)
 }
 
-/// The tokenizer, from wherever the files of the family keep it.
-fn tokenizer(folder: &ModelFolder, text_encoder: &Checkpoint) -> Result<Tokenizer> {
-    if let Some(tokenizer) = Tokenizer::from_checkpoint(text_encoder)? {
-        return Ok(tokenizer);
-    }
-    let sentencepiece = [
-        "tokenizer/spiece.model",
-        "tokenizer/tokenizer.model",
-        "text_encoder/spiece.model",
-    ];
-    match sentencepiece.into_iter().find(|file| folder.has(file)) {
-        Some(file) if !folder.has("tokenizer/tokenizer.json") => {
-            Ok(Tokenizer::from_sentencepiece(&folder.bytes(file)?)?)
+/// The tokenizer, in whatever form the model's files keep it.
+fn tokenizer(folder: &ModelFolder) -> Result<Tokenizer> {
+    Ok(match folder.tokenizer_source()? {
+        TokenizerSource::Json(bytes) => Tokenizer::from_json(&bytes)?,
+        TokenizerSource::SentencePiece(bytes) => Tokenizer::from_sentencepiece(&bytes)?,
+        TokenizerSource::Pieces { tokens, scores, kinds } => {
+            // A kind that does not fit is one that nobody knows, which the tokenizer refuses.
+            let types: Vec<i32> = kinds
+                .iter()
+                .map(|&kind| i32::try_from(kind).unwrap_or(i32::MAX))
+                .collect();
+            Tokenizer::from_gguf(GgufPieces {
+                tokens: &tokens,
+                scores: &scores,
+                types: &types,
+                charsmap: None,
+                add_space_prefix: true,
+                remove_extra_spaces: true,
+            })?
         }
-        _ => Ok(Tokenizer::from_json(&folder.tokenizer()?)?),
-    }
+        _ => {
+            return Err(Error::UnsupportedModel {
+                model: folder.name(),
+                reason: "its tokenizer has a form that this version does not read".into(),
+            });
+        }
+    })
 }
