@@ -8,7 +8,7 @@ use kinora_kernels::Precision;
 use kinora_models::wan::{Timesteps, Transformer};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close, nmse};
-use kinora_weights::{Checkpoint, Error, Lora, LoraError, LoraUse, recognise_as};
+use kinora_weights::{Checkpoint, Error, Lora, LoraError, LoraUse, QuantKind, quantize, recognise_as};
 
 fn dialects() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dialects")
@@ -141,6 +141,27 @@ fn files_of_every_kind_take_loras() {
         let [floats, bytes] = [merged, kept].map(|got| nmse(got.as_slice(), want.as_slice()));
         println!("{file}: {floats:e}, in int8 {bytes:e}");
         assert!(floats < 5e-3 && bytes < 5e-3, "{file}: {floats:e}, in int8 {bytes:e}");
+    }
+}
+
+#[test]
+fn models_that_kinora_quantised_itself_run_and_take_loras() {
+    let golden = Golden::open(env!("CARGO_MANIFEST_DIR"), "wan_dialects");
+    let folder = tempfile::tempdir().unwrap();
+    let index = dialects().join("diffusers/diffusion_pytorch_model.safetensors.index.json");
+    for (kind, limit) in [(QuantKind::Int8, 5e-4), (QuantKind::F8E4M3, 2e-3)] {
+        let path = folder.path().join("quantised.safetensors");
+        quantize(&index, &path, kind, &mut |_| ()).unwrap();
+        let quantised = Checkpoint::open(&path).unwrap();
+        let changed = quantised.with_loras(&[(lora("original"), 1.0)]).unwrap();
+        for precision in [Precision::F32, Precision::Int8] {
+            for (checkpoint, output) in [(&quantised, "output"), (&changed, "output.lora")] {
+                let got = run(&golden, checkpoint, precision);
+                let error = nmse(got.as_slice(), golden.tensor(output).as_slice());
+                println!("{kind:?} in {precision:?}, {output}: {error:e}");
+                assert!(error < limit, "{kind:?} in {precision:?}, {output}: {error:e}");
+            }
+        }
     }
 }
 

@@ -255,6 +255,14 @@ pub enum Error {
     /// A PyTorch file cannot be read, or must not be.
     #[error(transparent)]
     Pickle(Box<crate::pickle::PickleError>),
+    /// A file cannot be written as it was asked for.
+    #[error("`{tensor}` cannot be written: {reason}")]
+    CannotWrite {
+        /// The tensor, or the file.
+        tensor: String,
+        /// Why.
+        reason: String,
+    },
     /// A buffer could not be made.
     #[error(transparent)]
     Tensor(#[from] kinora_tensor::Error),

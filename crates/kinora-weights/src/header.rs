@@ -174,7 +174,7 @@ fn check_coverage(header: &Header, data_start: usize) -> std::result::Result<usi
 }
 
 /// Bits of the element types that the format knows.
-fn element_bits(dtype: &str) -> Option<usize> {
+pub(crate) fn element_bits(dtype: &str) -> Option<usize> {
     Some(match dtype {
         "F4" => 4,
         "F6_E2M3" | "F6_E3M2" => 6,

@@ -18,6 +18,7 @@
 //! ```
 
 mod checkpoint;
+mod convert_model;
 mod embedded;
 mod encoding;
 mod error;
@@ -27,6 +28,7 @@ mod header;
 mod lora;
 mod manifest;
 mod pickle;
+mod quantize;
 mod reader;
 mod recognise;
 pub mod registry;
@@ -34,15 +36,19 @@ mod shards;
 mod similar;
 mod stored;
 mod verify;
+mod write;
 
 pub use checkpoint::{Checkpoint, RawTensor};
+pub use convert_model::{ConvertOptions, Converted, FloatType, WriteProgress, convert, open_any};
 pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use folder::{ModelFolder, TokenizerSource};
 pub use lora::{Expert, Lora, LoraError, LoraUse};
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
 pub use pickle::PickleError;
+pub use quantize::{ClassError, QuantKind, Quantized, quantize};
 pub use reader::{Reader, Table};
 pub use recognise::{Component, Dialect, Recognised, recognise, recognise_as};
 pub use registry::{Location, ModelEntry};
 pub use verify::Verified;
+pub use write::{NewTensor, write_safetensors};

@@ -58,6 +58,11 @@ impl Checkpoint {
     }
 }
 
+/// True for the first bytes of a file that [`Checkpoint::open_pickle`] may read.
+pub(crate) fn looks_like_pickle(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04") || start.starts_with(LEGACY)
+}
+
 /// What went wrong at an instruction.
 enum Broken {
     Damaged(String),
