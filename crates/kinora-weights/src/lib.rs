@@ -3,8 +3,11 @@
 //! A [`Checkpoint`] is a safetensors or GGUF file (or several with an index), mapped into memory and checked before anything is
 //! read from it. A model takes its tensors through a [`Reader`]: each with the shape that its configuration promises,
 //! converted to `f32` or packed for a kernel; at the end [`Reader::finish`] refuses weights of which something was left
-//! over. A [`ModelFolder`] is the diffusers layout (`model_index.json`, one folder for each part) with Kinora's manifest
-//! of licences and hashes; one of them, Toybox, is inside the program. [`registry`] lists what is installed.
+//! over. [`recognise`] tells whose names a file uses and what its configuration is, and
+//! [`Checkpoint::in_diffusers_names`] gives it under the names that the models ask for. A [`ModelFolder`] is the diffusers
+//! layout (`model_index.json`, one folder for each part) with Kinora's manifest of licences and hashes, of which one, Toybox,
+//! is inside the program; or a `model.json` that names parts; or the file of a transformer with its parts around it.
+//! [`registry`] lists what is installed.
 //!
 //! ```
 //! use kinora_weights::ModelFolder;
@@ -23,6 +26,8 @@ mod embedded;
 mod encoding;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gguf;
 mod header;
 mod lora;

@@ -2,6 +2,7 @@
 // The helpers of a test report by panicking, as the tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use kinora_kernels::{Activation, Precision, conv3d_causal, linear};
 use kinora_testkit::{Golden, assert_close};
 use kinora_weights::{Checkpoint, Encoding, Error, Reader};
 use safetensors::tensor::{Dtype, TensorView};
@@ -180,4 +181,71 @@ fn numbers_that_are_none_are_refused_wherever_they_are_read() {
         assert!(reader.rows("a.weight", &[0]).is_ok(), "a row without them can be read");
     }
     assert!(bad(f32::MAX).linear("a", 2, 2).is_ok());
+}
+
+#[test]
+fn rows_of_bytes_keep_their_bytes_where_the_kernel_can_use_them() {
+    let reader = reader(&vec![
+        ("a.weight", Dtype::I8, vec![2, 2], vec![2, 0xfc, 1, 8]),
+        ("a.weight_scale", Dtype::F32, vec![2, 1], f32s(&[0.5, 2.0])),
+        (
+            "a.comfy_quant",
+            Dtype::U8,
+            vec![28],
+            br#"{"format":"int8_tensorwise"}"#.to_vec(),
+        ),
+        ("b.weight", Dtype::I8, vec![2, 2], vec![2, 0xfc, 1, 8]),
+        ("b.weight_scale", Dtype::F32, vec![], f32s(&[0.5])),
+    ]);
+    let x = kinora_tensor::Tensor::from_slice(&[127.0, 127.0], [1, 2]).unwrap();
+    for (name, values, sums) in [
+        ("a", [1.0, -2.0, 2.0, 16.0], [-127.0, 2286.0]),
+        ("b", [1.0, -2.0, 0.5, 4.0], [-127.0, 571.5]),
+    ] {
+        assert_eq!(
+            reader.tensor(&format!("{name}.weight"), &[2, 2]).unwrap().as_slice(),
+            values
+        );
+        // An input of whole steps and weights that stay as they are: nothing is rounded.
+        let layer = reader.with_precision(Precision::Int8).linear(name, 2, 2).unwrap();
+        let y = linear(&x, &layer, Activation::None).unwrap();
+        assert_close(name, y.as_slice(), &sums, 1e-3);
+    }
+    reader.finish(&[]).unwrap();
+}
+
+#[test]
+fn what_is_expected_counts_as_taken_and_is_not_read() {
+    let reader = reader(&vec![
+        ("a.weight", Dtype::F32, vec![1, 2], f32s(&[1.0, f32::NAN])),
+        ("q.weight", Dtype::I8, vec![1, 2], vec![1, 2]),
+        ("q.weight.scale", Dtype::F32, vec![1], f32s(&[1.0])),
+    ]);
+    reader.expect("a.weight", &[1, 2]).unwrap();
+    assert!(matches!(
+        reader.expect("q.weight", &[2, 1]),
+        Err(Error::WrongShape { .. })
+    ));
+    assert!(matches!(reader.finish(&[]), Err(Error::UnusedTensors { count: 2, .. })));
+    reader.expect("q.weight", &[1, 2]).unwrap();
+    reader.finish(&[]).unwrap();
+}
+
+#[test]
+fn a_convolution_over_space_and_time_is_read_from_any_encoding() {
+    let reader = reader(&vec![
+        ("c.weight", Dtype::F8_E4M3, vec![1, 1, 3, 1, 1], vec![0x38, 0xc0, 0x30]),
+        ("c.bias", Dtype::F32, vec![1], f32s(&[0.25])),
+    ]);
+    let conv = reader.conv3d("c", 1, 1, [3, 1], [1, 1], true).unwrap();
+    reader.finish(&[]).unwrap();
+    let clip = kinora_tensor::Tensor::from_slice(&[1.0, 2.0, 4.0], [3, 1, 1, 1]).unwrap();
+    let y = conv3d_causal(&clip, None, &conv, Activation::None).unwrap();
+    assert_eq!(y.as_slice(), &[0.75, -0.75, -0.75]);
+    let text = reader
+        .conv3d("c", 1, 1, [3, 3], [1, 1], true)
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("[1, 1, 3, 3, 3]"), "{text}");
 }

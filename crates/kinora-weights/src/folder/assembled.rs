@@ -33,11 +33,22 @@ impl ModelJson {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(super::MODEL);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let mut model = Self::parse(&path.display().to_string(), &bytes)?;
+        for path in model.parts.values_mut().chain(model.folder.iter_mut()) {
+            *path = folder.join(path.as_path());
+        }
+        Ok(model)
+    }
+
+    /// Reads the text of a `model.json`; `file` is its name for messages.
+    ///
+    /// **Errors**: [`Error::BadJson`].
+    pub fn parse(file: &str, text: &[u8]) -> Result<Self> {
         let bad = |reason: String| Error::BadJson {
-            file: path.display().to_string(),
+            file: file.into(),
             reason,
         };
-        let mut model: Self = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+        let model: Self = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
         if let Some(unknown) = model.parts.keys().find(|name| role(name).is_none()) {
             let known: Vec<&str> = ROLES.iter().map(|role| role.name).collect();
             return Err(bad(format!(
@@ -49,9 +60,6 @@ impl ModelJson {
             return Err(bad(
                 "it names neither a `folder` nor a `transformer` among its `parts`".into()
             ));
-        }
-        for path in model.parts.values_mut().chain(model.folder.iter_mut()) {
-            *path = folder.join(path.as_path());
         }
         Ok(model)
     }
