@@ -1,5 +1,7 @@
 //! One clip: each part is mapped, diffused and rendered; the end of a part is where the next one starts.
 
+use std::path::Path;
+
 use kinora_media::Frame;
 use kinora_models::wan::LoadOptions;
 use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
@@ -14,7 +16,9 @@ use crate::model::{Model, Slot};
 use crate::plan::{Plan, Segment, Task};
 use crate::progress::{CancelToken, Event, Stage};
 use crate::render::{Destination, Finished, Renderer};
+use crate::report::Recipe;
 use crate::request::Request;
+use crate::saved::{SavedLatents, SavedPart};
 use crate::stopwatch::Stopwatch;
 
 /// The text of a run as the transformer reads it.
@@ -44,17 +48,26 @@ pub(crate) struct Made {
 }
 
 impl ClipMaker<'_> {
-    /// Makes the clip of `seed` and writes it to `destination`, if it has one.
+    /// Makes the clip of `recipe` and writes it to `destination`, if it has one. Its latents are on disk before its frames
+    /// are made, and stay there if these cannot be made.
+    ///
+    /// **Errors**: see [`Error`].
     pub(crate) fn make(
         &self,
-        seed: u64,
+        recipe: &Recipe,
         destination: Option<&Destination<'_>>,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
     ) -> Result<Made> {
+        let seed = recipe.seed;
+        let kept = destination.map(|to| SavedLatents::path_for(to.path));
+        let mut saved = SavedLatents {
+            recipe: recipe.clone(),
+            parts: Vec::new(),
+        };
         let description = &self.model.description;
         let tail_frames = description.frames_of(description.overlap_latent_frames);
-        let mut renderer = Renderer::create(self.plan, destination, tail_frames, self.memory.tile_px)?;
+        let mut renderer = Renderer::create(&self.plan.into(), destination, tail_frames, self.memory.tile_px)?;
         if let (Some((_, fps)), Some(path)) = (self.inputs.source, &self.request.extend) {
             renderer.copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
         }
@@ -92,14 +105,32 @@ impl ClipMaker<'_> {
             } else {
                 first.len()
             };
-            watch.stage(Stage::Render, |observer| {
+            let rendered = watch.stage(Stage::Render, |observer| {
+                if let Some(path) = &kept {
+                    let latents = latents.try_clone()?;
+                    saved.parts.push(SavedPart { latents, not_new });
+                    saved.write(path)?;
+                }
                 let vae = self.model.vae.get(())?;
                 renderer.push_latents(&vae, &latents, not_new, observer, cancel)
-            })?;
+            });
+            if let (Err(_), Some(path)) = (&rendered, &kept) {
+                note_kept(path, watch);
+            }
+            rendered?;
             self.release_after_use();
             frames_before += description.frames_of(segment.latent_frames) - not_new;
         }
-        let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
+        let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer));
+        if let Some(path) = &kept {
+            match &finished {
+                Err(_) => note_kept(path, watch),
+                Ok(_) if self.request.keep_latents => {}
+                // Who cannot be removed does no harm.
+                Ok(_) => drop(std::fs::remove_file(path)),
+            }
+        }
+        let finished = finished?;
         self.arena.trim();
         Ok(Made { finished, cache: worst })
     }
@@ -242,6 +273,14 @@ impl ClipMaker<'_> {
         if self.memory.weights != WeightsMode::Kept {
             self.model.vae.release();
         }
+    }
+}
+
+fn note_kept(path: &Path, watch: &mut Stopwatch<'_>) {
+    if path.is_file() {
+        let path = path.display();
+        let note = format!("the latents are kept: `kinora decode {path}` makes the clip of them");
+        watch.observer().event(&Event::Note(&note));
     }
 }
 

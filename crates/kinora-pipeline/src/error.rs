@@ -72,6 +72,26 @@ pub enum Error {
         /// What the JSON library said.
         reason: String,
     },
+    /// A file that should hold latents holds something else.
+    #[error("{} holds no latents of a clip: {reason}\nhint: give the .latents.safetensors file that lies beside a clip", path.display())]
+    NotLatents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Latents do not fit the autoencoder.
+    #[error(
+        "latents of {got} channels do not fit {model}, whose autoencoder has {expected}\nhint: name the model that made them with --model"
+    )]
+    OtherModel {
+        /// The model.
+        model: String,
+        /// Its channels.
+        expected: usize,
+        /// Those of the latents.
+        got: usize,
+    },
     /// More memory would be needed than may be had.
     #[error("about {} of memory needed, {} allowed by {from}\nhint: {hint}", megabytes(*needed_bytes), megabytes(*limit_bytes))]
     Memory {
@@ -119,7 +139,7 @@ impl Error {
         match self {
             Self::Prompt(error) if !error.is_about_the_prompt() => ErrorKind::Model,
             Self::Invalid { .. } | Self::Prompt(_) => ErrorKind::Usage,
-            Self::Input { .. } => ErrorKind::Input,
+            Self::Input { .. } | Self::NotLatents { .. } | Self::OtherModel { .. } => ErrorKind::Input,
             Self::Output { .. } | Self::OutputExists { .. } => ErrorKind::Output,
             Self::Weights(_) | Self::UnsupportedModel { .. } => ErrorKind::Model,
             Self::Model(kinora_models::Error::Kernel(kinora_kernels::Error::Tensor(error)))

@@ -14,6 +14,7 @@
 //! ```
 
 mod clip;
+mod decode;
 mod description;
 mod diffuse;
 mod error;
@@ -32,8 +33,10 @@ mod progress;
 mod render;
 mod report;
 mod request;
+mod saved;
 mod stopwatch;
 
+pub use decode::DecodeRequest;
 pub use description::{Description, StartsFrom};
 pub use error::{Error, ErrorKind, Result};
 pub use memory_plan::{GuidanceMode, MemoryPlan, WeightsMode};
@@ -47,3 +50,4 @@ pub use report::{
     RunReport, SizeRecord, Timings,
 };
 pub use request::{CacheChoice, Length, PromptMode, Request, Size};
+pub use saved::SavedLatents;

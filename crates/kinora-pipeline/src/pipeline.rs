@@ -12,6 +12,7 @@ use crate::clip::{ClipMaker, Context, Made};
 use crate::description::Description;
 use crate::inputs::Inputs;
 use crate::map::probe_source;
+use crate::memory::MemoryLimit;
 use crate::memory_plan::{Loaded, MemoryPlan, Networks, TextSize, check_model, packed_bytes};
 use crate::model::{Model, joined};
 use crate::options::OpenOptions;
@@ -254,7 +255,7 @@ impl Pipeline {
             expected_frames: recipe.length.written_frames,
         };
         let destination = (!request.frames_only).then_some(&destination);
-        let made = maker.make(recipe.seed, destination, watch, cancel)?;
+        let made = maker.make(&recipe, destination, watch, cancel)?;
         Ok((recipe, made))
     }
 
@@ -274,9 +275,17 @@ impl Pipeline {
         })
     }
 
-    /// How a request is going to be carried out.
-    fn plan_run(&self, request: &Request, plan: &Plan) -> Result<RunPlan> {
-        let networks = Networks {
+    pub(crate) const fn inner(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) const fn load_ms(&self) -> u64 {
+        self.load_ms
+    }
+
+    /// What an estimate of memory has to know of the model.
+    pub(crate) fn networks(&self) -> Networks<'_> {
+        Networks {
             transformer: &self.model.transformer_config,
             vae: &self.model.vae_config,
             text: self.model.text.size(),
@@ -285,19 +294,37 @@ impl Pipeline {
             is_loaded: self.is_loaded,
             text_tokens: self.model.description.text_tokens,
             precision: self.precision.precision,
-        };
-        // Where the system does not tell, nobody has to be told either: a limit is then compared with the rest alone.
-        let loaded = Loaded {
+        }
+    }
+
+    /// What the process holds. Where the system does not tell, nobody has to be told either: a limit is then compared with
+    /// the rest alone.
+    pub(crate) fn loaded(&self) -> Loaded {
+        Loaded {
             bytes: memory::resident_bytes().unwrap_or(0),
             peak_bytes: memory::peak_bytes().unwrap_or(0),
-        };
-        let limit = memory::limit(self.max_memory_bytes);
+        }
+    }
+
+    pub(crate) fn limit(&self) -> Option<MemoryLimit> {
+        memory::limit(self.max_memory_bytes)
+    }
+
+    /// How a request is going to be carried out.
+    fn plan_run(&self, request: &Request, plan: &Plan) -> Result<RunPlan> {
         Ok(RunPlan {
             precision: self.precision.name().to_owned(),
             precision_reason: self.precision.reason.clone(),
             kernels: kernels_name(),
             threads: kinora_kernels::threads(),
-            memory: MemoryPlan::choose(networks, plan, &self.model.description, request.format, loaded, limit)?,
+            memory: MemoryPlan::choose(
+                self.networks(),
+                plan,
+                &self.model.description,
+                request.format,
+                self.loaded(),
+                self.limit(),
+            )?,
         })
     }
 
@@ -362,7 +389,7 @@ fn model_bytes(folder: &ModelFolder, precision: Precision) -> Result<u64> {
 }
 
 /// What is written into the file beside its frames.
-fn metadata(recipe: &Recipe) -> Result<Vec<(String, String)>> {
+pub(crate) fn metadata(recipe: &Recipe) -> Result<Vec<(String, String)>> {
     let json = serde_json::to_string(recipe).map_err(|error| Error::Record {
         reason: error.to_string(),
     })?;

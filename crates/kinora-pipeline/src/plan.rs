@@ -5,6 +5,7 @@ use kinora_media::{Format, Fps};
 use kinora_sampling::{CacheKind, Sampler, Schedule};
 
 use crate::description::{Description, StartsFrom};
+use crate::render::Playing;
 use crate::report::SizeRecord;
 use crate::request::{Length, Request, Size};
 use crate::{Error, Result};
@@ -179,18 +180,13 @@ impl Plan {
 
     /// Frames that the file will have, given how many the clip that is continued really has.
     pub fn written_frames(&self, source: Option<(usize, Fps)>) -> usize {
-        // Each rate change fills the time of the last frame; see `Interpolator::finish`.
-        let resampled = |frames: usize, from: Fps| {
-            let (num, den) = (
-                u64::from(self.fps.num) * u64::from(from.den),
-                u64::from(self.fps.den) * u64::from(from.num),
-            );
-            (frames as u64 * num).div_ceil(den) as usize
-        };
+        let playing = Playing::from(self);
         match source {
-            None => resampled(self.new_frames, self.model_fps),
+            None => playing.written_frames(),
             // The last old frame is where the new ones are interpolated from; it is counted on the old side.
-            Some((frames, fps)) => resampled(frames, fps) + resampled(self.new_frames + 1, self.model_fps) - 1,
+            Some((frames, fps)) => {
+                playing.resampled(frames, fps) + playing.resampled(self.new_frames + 1, self.model_fps) - 1
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use super::{GuidanceMode, Networks, TextSize, Way, WeightsMode};
 use crate::Result;
 use crate::model::VaeConfig;
 use crate::plan::Plan;
+use crate::report::SizeRecord;
 use crate::request::Size;
 
 /// What map, diffuse and render add at most.
@@ -33,8 +34,32 @@ pub(super) fn stages(networks: Networks<'_>, plan: &Plan, format: Format, way: W
     Ok([
         run.map_bytes()? + context,
         run.diffuse_bytes()? + context,
-        run.render_bytes()? + writer_bytes(plan, format),
+        run.render_bytes()? + writer_bytes(&plan.size, format),
     ])
+}
+
+/// What decoding latents of `grid` (frames, rows, columns) and writing them adds, where nothing else is loaded.
+///
+/// **Errors**: as [`stages`].
+pub(super) fn decoding(
+    networks: Networks<'_>,
+    grid: [usize; 3],
+    size: &SizeRecord,
+    format: Format,
+    tile_px: Option<u32>,
+) -> Result<u64> {
+    let run = Run {
+        networks,
+        way: Way {
+            weights: WeightsMode::Staged,
+            guidance: GuidanceMode::Off,
+            tile_px,
+        },
+        grid,
+        encodes: false,
+        has_picture: false,
+    };
+    Ok(run.render_bytes()? + writer_bytes(size, format))
 }
 
 /// One way to make one part.
@@ -251,9 +276,9 @@ fn encoder_bytes(config: &taehv::Config, [height, width]: [usize; 2]) -> u64 {
 }
 
 /// What interpolating, scaling and writing hold at most.
-fn writer_bytes(plan: &Plan, format: Format) -> u64 {
+fn writer_bytes(size: &SizeRecord, format: Format) -> u64 {
     let area = |size: Size| u64::from(size.width_px) * u64::from(size.height_px);
-    let (generated, written) = (area(plan.size.generated), area(plan.size.written));
+    let (generated, written) = (area(size.generated), area(size.written));
     // The H.264 encoder looks ahead over many frames.
     let bytes_a_pixel = match format {
         Format::Mp4 => 60,

@@ -19,6 +19,7 @@ use crate::description::Description;
 use crate::memory::MemoryLimit;
 use crate::model::VaeConfig;
 use crate::plan::Plan;
+use crate::report::SizeRecord;
 use crate::{Error, Result};
 
 /// How the two predictions of guidance are made. All give the same numbers.
@@ -178,6 +179,38 @@ impl MemoryPlan {
         })
     }
 
+    /// The largest tiles in which latents of `grid` (frames, rows, columns) are decoded within `limit`; `None` for whole
+    /// frames.
+    ///
+    /// **Errors**: [`Error::Memory`] if the smallest do not fit either.
+    pub(crate) fn choose_tile(
+        networks: Networks<'_>,
+        grid: [usize; 3],
+        size: &SizeRecord,
+        format: Format,
+        loaded: Loaded,
+        limit: Option<MemoryLimit>,
+    ) -> Result<Option<u32>> {
+        let mut needed_bytes = u64::MAX;
+        for tile_px in tiles(networks.vae) {
+            let decoding = estimate::decoding(networks, grid, size, format, tile_px)?;
+            let peak_bytes = loaded.peak_bytes.max(loaded.bytes + decoding);
+            if limit.is_none_or(|limit| peak_bytes <= limit.bytes) {
+                return Ok(tile_px);
+            }
+            needed_bytes = needed_bytes.min(peak_bytes);
+        }
+        match limit {
+            None => Ok(None),
+            Some(limit) => Err(Error::Memory {
+                needed_bytes,
+                limit_bytes: limit.bytes,
+                from: limit.from.name(),
+                hint: hint_to_allow(needed_bytes, networks.precision),
+            }),
+        }
+    }
+
     /// What `plan` holds when it is carried out in `way`.
     fn estimate(
         networks: Networks<'_>,
@@ -206,6 +239,14 @@ impl MemoryPlan {
 /// Sides of the tiles in which frames may be decoded.
 const TILES_PX: [u32; 3] = [512, 256, 128];
 
+/// The tiles in which a family decodes frames: whole frames first, then ever smaller ones.
+fn tiles(vae: &VaeConfig) -> Vec<Option<u32>> {
+    match vae {
+        VaeConfig::Taehv(_) => vec![None],
+        VaeConfig::Wan(_) => std::iter::once(None).chain(TILES_PX.map(Some)).collect(),
+    }
+}
+
 /// All ways to carry out `plan`, the fastest first.
 fn ways(networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
     let weights: &[WeightsMode] = match networks.is_loaded {
@@ -218,10 +259,7 @@ fn ways(networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
         true if plan.cache.is_some() => &[GuidanceMode::Sequential],
         true => &[GuidanceMode::Batched, GuidanceMode::Sequential],
     };
-    let tiles: Vec<Option<u32>> = match networks.vae {
-        VaeConfig::Taehv(_) => vec![None],
-        VaeConfig::Wan(_) => std::iter::once(None).chain(TILES_PX.map(Some)).collect(),
-    };
+    let tiles = tiles(networks.vae);
     let mut ways = Vec::new();
     for &weights in weights {
         for &guidance in guidance {

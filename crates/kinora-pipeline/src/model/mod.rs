@@ -21,7 +21,7 @@ pub(crate) use slot::Slot;
 #[cfg(test)]
 pub(crate) use text::padded;
 pub(crate) use text::{Embedded, Text};
-pub(crate) use vae::{Vae, VaeConfig};
+pub(crate) use vae::{Decoder, Vae, VaeConfig};
 
 use crate::Result;
 use crate::description::{Description, WanFacts};

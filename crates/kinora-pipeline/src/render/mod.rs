@@ -16,11 +16,52 @@ use kinora_tensor::Tensor;
 use output::Writers;
 pub(crate) use output::{Destination, Finished};
 
-use crate::model::Vae;
+use crate::model::{Decoder, Vae};
 use crate::plan::Plan;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::request::Size;
 use crate::{Error, Result};
+
+/// What a finished clip is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Playing {
+    /// Size of the file.
+    pub(crate) size: Size,
+    /// The rate at which the model makes frames.
+    pub(crate) model_fps: Fps,
+    /// The rate at which the file plays.
+    pub(crate) fps: Fps,
+    /// New frames at the model's rate; what the model makes beyond is surplus.
+    pub(crate) new_frames: usize,
+}
+
+impl Playing {
+    /// Frames of a file that holds the new frames alone.
+    pub(crate) fn written_frames(&self) -> usize {
+        self.resampled(self.new_frames, self.model_fps)
+    }
+
+    /// Frames that so many frames at the rate `from` become. Each rate change fills the time of the last frame; see
+    /// [`Interpolator::finish`].
+    pub(crate) fn resampled(&self, frames: usize, from: Fps) -> usize {
+        let (num, den) = (
+            u64::from(self.fps.num) * u64::from(from.den),
+            u64::from(self.fps.den) * u64::from(from.num),
+        );
+        (frames as u64 * num).div_ceil(den) as usize
+    }
+}
+
+impl From<&Plan> for Playing {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            size: plan.size.written,
+            model_fps: plan.model_fps,
+            fps: plan.fps,
+            new_frames: plan.new_frames,
+        }
+    }
+}
 
 /// Turns the latents of one clip into its files, part by part.
 pub(crate) struct Renderer {
@@ -40,22 +81,33 @@ pub(crate) struct Renderer {
     tile_px: Option<u32>,
 }
 
+/// A part of a clip on its way from latents to frames.
+pub(crate) struct PartRun<'a> {
+    pub(crate) decoder: Decoder<'a>,
+    /// Frames at its start that are not new.
+    pub(crate) given_frames: usize,
+    /// Frames that were decoded.
+    pub(crate) done: usize,
+    /// Frames of the whole part.
+    pub(crate) of: usize,
+}
+
 impl Renderer {
     /// Opens the files of one clip, if it shall have any.
     ///
     /// **Errors**: [`Error::Output`] if they cannot be written.
     pub(crate) fn create(
-        plan: &Plan,
+        playing: &Playing,
         destination: Option<&Destination<'_>>,
         tail_frames: usize,
         tile_px: Option<u32>,
     ) -> Result<Self> {
         Ok(Self {
-            writers: destination.map(|to| Writers::create(plan, to)).transpose()?,
-            interpolator: Interpolator::new(plan.model_fps, plan.fps),
-            size: plan.size.written,
-            fps: plan.fps,
-            wanted: plan.new_frames,
+            writers: destination.map(|to| Writers::create(playing, to)).transpose()?,
+            interpolator: Interpolator::new(playing.model_fps, playing.fps),
+            size: playing.size,
+            fps: playing.fps,
+            wanted: playing.new_frames,
             tail: VecDeque::with_capacity(tail_frames),
             tail_frames,
             tile_px,
@@ -107,31 +159,49 @@ impl Renderer {
         cancel: &CancelToken,
     ) -> Result<()> {
         let [_, _, latent_frames, ..] = latents.dims_of::<5>("render", "[1, C, F, h, w]")?;
-        let of = vae.frames_of(latent_frames);
+        let mut part = PartRun {
+            decoder: vae.decoder(self.tile_px)?,
+            given_frames,
+            done: 0,
+            of: vae.frames_of(latent_frames),
+        };
         observer.event(&Event::StageStarted {
             stage: Stage::Render,
-            units: of,
+            units: part.of,
         });
-        let mut decoder = vae.decoder(self.tile_px)?;
-        let mut done = 0;
+        self.push_block(&mut part, latents, observer, cancel)
+    }
+
+    /// Decodes the next latent frames of a part, which may come in several blocks.
+    pub(crate) fn push_block(
+        &mut self,
+        part: &mut PartRun<'_>,
+        latents: &Tensor,
+        observer: &mut dyn Observer,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let [_, _, latent_frames, ..] = latents.dims_of::<5>("render", "[1, C, F, h, w]")?;
         for index in 0..latent_frames {
             if cancel.is_cancelled() {
-                return Err(Error::Cancelled { step: done, of });
+                return Err(Error::Cancelled {
+                    step: part.done,
+                    of: part.of,
+                });
             }
             let span = trace::span("decode", 0.0);
-            let frames = decoder.push(latents, index)?;
+            let frames = part.decoder.push(latents, index)?;
             drop(span);
             for tensor in frames {
                 let frame = tensor_to_frame(&tensor)?;
-                if done >= given_frames {
+                if part.done >= part.given_frames {
                     self.push_new(frame.clone(), observer)?;
                 }
                 self.remember(frame);
-                done += 1;
+                part.done += 1;
                 observer.event(&Event::Progress {
                     stage: Stage::Render,
-                    done,
-                    of,
+                    done: part.done,
+                    of: part.of,
                 });
             }
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kinora_kernels::trace;
 use kinora_media::{ClipWriter, ContactSheet, Format, Frame, PosterPicker, Quality, WriteOptions, write_image};
 
-use crate::plan::Plan;
+use super::Playing;
 use crate::report::OutputRecord;
 use crate::{Error, Result};
 
@@ -43,10 +43,10 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn create(plan: &Plan, destination: &Destination<'_>) -> Result<Self> {
+    pub(super) fn create(playing: &Playing, destination: &Destination<'_>) -> Result<Self> {
         let path = destination.path.to_owned();
-        let size = plan.size.written;
-        let mut options = WriteOptions::new(size.width_px, size.height_px, plan.fps);
+        let size = playing.size;
+        let mut options = WriteOptions::new(size.width_px, size.height_px, playing.fps);
         options.metadata = destination.metadata.clone();
         let frames = destination.expected_frames as u64;
         let clip = ClipWriter::create(&path, destination.format, &options).map_err(|source| Error::Output {
