@@ -87,10 +87,10 @@ fn digest_file(path: &Path) -> Result<(u64, String)> {
     }
 }
 
-/// Up to this length a file of a scattered model is hashed whole.
-const WHOLE_BYTES: u64 = 1 << 30;
+/// Up to this length a file without a manifest is hashed whole.
+const WHOLE_BYTES: u64 = 128 << 20;
 /// Pieces that stand for a longer one, and their length.
-const PIECES: u64 = 256;
+const PIECES: u64 = 64;
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// The hash of a file, or of its length and of pieces all over it: 28 GB are not read before every clip. Its header, where all names and
@@ -132,7 +132,13 @@ pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
             .all_files()?
             .into_iter()
             .filter(|file| decides(file))
-            .map(|file| Ok((file.clone(), digest(folder, &file)?.1)))
+            .map(|file| {
+                let hash = match folder.path() {
+                    Some(root) => fingerprint(&root.join(&file))?,
+                    None => digest(folder, &file)?.1,
+                };
+                Ok((file, hash))
+            })
             .collect::<Result<_>>()?,
     };
     pairs.retain(|(file, _)| decides(file));
