@@ -1,10 +1,12 @@
 //! Decoding or encoding with a Wan autoencoder of the real size and random weights: time, memory, where the time goes.
 //!
 //! ```text
-//! wan_vae 2.1|2.2 [--size 832x480] [--latent-frames 3] [--precision f32|bf16] [--tile PX] [--blend] [--encode] [--threads N]
+//! wan_vae 2.1|2.2 [--size 832x480] [--latent-frames 3] [--precision f32|bf16] [--tile PX] [--blend] [--encode] [--compare]
+//!     [--threads N]
 //! ```
 //!
-//! The weights are written once, as bf16, into the system's temporary folder. Prints one JSON object.
+//! The weights are written once, as bf16, into the system's temporary folder. Prints one JSON object; with `--compare`, only
+//! how near the frames in this precision are to those in f32. No latent frames: only the estimates.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -87,6 +89,7 @@ struct Arguments {
     precision: Precision,
     tiling: Tiling,
     encodes: bool,
+    compares: bool,
 }
 
 impl Arguments {
@@ -101,10 +104,12 @@ impl Arguments {
             precision: Precision::Bf16,
             tiling: Tiling::Whole,
             encodes: false,
+            compares: false,
         };
         while let Some(flag) = words.next() {
             match flag.as_str() {
                 "--encode" => read.encodes = true,
+                "--compare" => read.compares = true,
                 "--blend" => read.tiling = Tiling::BLEND,
                 _ => {
                     let value = words.next().ok_or_else(|| format!("{flag} lacks a value"))?;
@@ -154,11 +159,45 @@ fn weights(version: &str, config: &Config) -> Outcome<PathBuf> {
     Ok(path)
 }
 
+/// All frames of a clip, one after the other.
+fn decoded(vae: &WanVae, latents: &Tensor, tiling: Tiling) -> Outcome<Vec<f32>> {
+    let (mut decoder, mut values) = (vae.decoder_in_tiles(tiling)?, Vec::new());
+    for index in 0..latents.dims()[2] {
+        decoder.push(latents, index, &mut |frame| {
+            values.extend_from_slice(frame.as_slice());
+            Ok(())
+        })?;
+    }
+    Ok(values)
+}
+
+/// Peak signal-to-noise ratio against f32, whole frames, in dB.
+fn compare(arguments: &Arguments, checkpoint: &Checkpoint, json: &str, latents: &Tensor) -> Outcome<f64> {
+    let of = |precision, tiling| decoded(&WanVae::load_decoder(checkpoint, json, precision)?, latents, tiling);
+    let exact = of(Precision::F32, Tiling::Whole)?;
+    let near = of(arguments.precision, arguments.tiling)?;
+    let square: f64 = exact.iter().zip(&near).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    Ok(-10.0 * (square / exact.len() as f64).log10())
+}
+
 fn main() -> Outcome<()> {
     let arguments = Arguments::read()?;
     let json = config_json(&arguments.version)?;
     let config = Config::from_json(&json)?;
     let checkpoint = Checkpoint::open(&weights(&arguments.version, &config)?)?;
+    let (arena, factor) = (Arena::new(), config.spatial_factor());
+    let [rows, columns] = [arguments.height / factor, arguments.width / factor];
+    let mut noise = Noise(7);
+    let dims = [1, config.latent_channels(), arguments.latent_frames, rows, columns];
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| 1.7 * noise.next()).collect();
+    let latents = Tensor::from_slice_in(&arena, &values, dims)?;
+    if arguments.compares {
+        println!(
+            "{}",
+            json!({"psnr_db": compare(&arguments, &checkpoint, &json, &latents)?})
+        );
+        return Ok(());
+    }
     let begin = Instant::now();
     let vae = match arguments.encodes {
         true => WanVae::load(&checkpoint, &json, arguments.precision)?,
@@ -168,9 +207,6 @@ fn main() -> Outcome<()> {
     let load_s = begin.elapsed().as_secs_f64();
     let loaded_bytes = peak_memory_bytes();
 
-    let (arena, factor) = (Arena::new(), config.spatial_factor());
-    let [rows, columns] = [arguments.height / factor, arguments.width / factor];
-    let mut noise = Noise(7);
     let (mut seconds, mut frames, mut sum) = (Vec::new(), 0, 0.0);
     trace::start();
     if arguments.encodes {
@@ -189,9 +225,6 @@ fn main() -> Outcome<()> {
             seconds.push(begin.elapsed().as_secs_f64());
         }
     } else {
-        let dims = [1, config.latent_channels(), arguments.latent_frames, rows, columns];
-        let values: Vec<f32> = (0..dims.iter().product()).map(|_| 1.7 * noise.next()).collect();
-        let latents = Tensor::from_slice_in(&arena, &values, dims)?;
         let mut decoder = vae.decoder_in_tiles(arguments.tiling)?;
         for index in 0..arguments.latent_frames {
             let begin = Instant::now();

@@ -167,7 +167,7 @@ impl Config {
 
     /// The shortcuts divide channels into groups.
     fn validate_shortcuts(&self) -> Result<()> {
-        let uneven = |many: usize, few: usize| many % few != 0;
+        let uneven = |many: usize, few: usize| !many.is_multiple_of(few);
         let down = |s: &Stage| uneven(s.inputs * s.factor(), s.outputs);
         let up = |s: &Stage| s.resizes && uneven(s.outputs * s.factor(), s.inputs);
         if self.encoder_stages().iter().any(down) || self.decoder_stages().iter().any(up) {

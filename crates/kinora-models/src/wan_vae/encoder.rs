@@ -19,12 +19,12 @@ use crate::Result;
 
 /// One entry of `down_blocks`: Wan 2.1 lists the parts of all stages one after the other, Wan 2.2 the stages.
 enum Layer {
-    Residual(ResBlock),
-    Down(Down),
+    Residual(Box<ResBlock>),
+    Down(Box<Down>),
     Stage {
         shortcut: AvgDown,
         resnets: Vec<ResBlock>,
-        down: Option<Down>,
+        down: Option<Box<Down>>,
     },
 }
 
@@ -111,17 +111,18 @@ fn load_layers(reader: &Reader, places: &Places, config: &Config) -> Result<Vec<
             layers.push(Layer::Stage {
                 shortcut: AvgDown::new(places, stage),
                 resnets: ResBlock::load_all(&reader, places, config.num_res_blocks, [inputs, width])?,
-                down: stage.resizes.then(down).transpose()?,
+                down: stage.resizes.then(down).transpose()?.map(Box::new),
             });
             continue;
         }
         for i in 0..config.num_res_blocks {
             let inputs = if i == 0 { inputs } else { width };
             let block = ResBlock::load(&reader.at(layers.len()), places, inputs, width)?;
-            layers.push(Layer::Residual(block));
+            layers.push(Layer::Residual(Box::new(block)));
         }
         if stage.resizes {
-            layers.push(Layer::Down(Down::load(&reader.at(layers.len()), places, stage)?));
+            let down = Down::load(&reader.at(layers.len()), places, stage)?;
+            layers.push(Layer::Down(Box::new(down)));
         }
     }
     Ok(layers)
