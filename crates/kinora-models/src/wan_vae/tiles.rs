@@ -1,6 +1,8 @@
 //! Decoding a frame in tiles: exactly, with a halo around each, or as the reference does it, with a blend.
 //!
-//! A tile keeps its own memory from frame to frame, so a clip is streamed whatever the tiling.
+//! A tile keeps its own memory from frame to frame, so a clip is streamed whatever the tiling. That is also why tiles save
+//! less than they cost here: most of what decoding holds is what layers remember, and halos and overlaps are remembered
+//! twice. [`super::memory::decode_bytes`] tells; a whole frame is the smallest at all published sizes.
 
 use kinora_tensor::Tensor;
 
