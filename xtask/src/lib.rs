@@ -1,4 +1,5 @@
-//! Automation: the rules of the house as checks, the licences of dependencies, the table of parity, and the steps of CI.
+//! Automation: the rules of the house as checks, the licences of dependencies, the table of parity, fuzzing for a while,
+//! and the steps of CI.
 //!
 //! Everything works offline, on the files of the working tree, with nothing but cargo. The rules are listed for people
 //! in `docs/tidy.md`; each lives in one module under `tidy/` with tests on small made-up trees.
@@ -28,5 +29,16 @@ pub fn ci(root: &Path) -> Result<bool> {
         .current_dir(root)
         .status()
         .context("could not start bash")?;
+    Ok(status.success())
+}
+
+/// Mutates the files of `fuzz/corpus` for `seconds` in all. True if no reader panicked, hung or took too much memory.
+pub fn fuzz(root: &Path, seconds: u64) -> Result<bool> {
+    let status = Command::new("cargo")
+        .args(["test", "-p", "kinora-weights", "--test", "fuzz", "--", "--nocapture"])
+        .env("KINORA_FUZZ_SECONDS", seconds.to_string())
+        .current_dir(root)
+        .status()
+        .context("could not start cargo")?;
     Ok(status.success())
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy | licences | parity | ci`: what the library does, from the command line.
+//! `cargo xtask tidy | fuzz | licences | parity | ci`: what the library does, from the command line.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
   tidy       the rules of the house that rustfmt and clippy do not know (docs/tidy.md)
+  fuzz       mutated files against the readers of kinora-weights: cargo xtask fuzz --seconds 20
   licences   every dependency may be used under a licence of the list in deny.toml (offline)
   parity     compares with the references and writes docs/parity.md; --check only says whether it still holds
   ci         the same steps as the continuous integration: bash .ci/run";
@@ -43,6 +44,10 @@ fn run() -> Result<bool> {
             }
             Some("--check") => Ok(report("parity", &xtask::parity_check(root)?)),
             Some(other) => bail!("parity has no option {other:?}\n{USAGE}"),
+        },
+        Some("fuzz") => match std::env::args().skip(2).collect::<Vec<_>>().as_slice() {
+            [flag, seconds] if flag == "--seconds" => Ok(xtask::fuzz(root, seconds.parse().context("--seconds N")?)?),
+            _ => bail!("fuzz needs a time\n{USAGE}"),
         },
         Some("ci") => Ok(xtask::ci(root)?),
         Some(other) => bail!("there is no task {other:?}\n{USAGE}"),

@@ -44,6 +44,8 @@ pub struct Description {
     pub shift: Option<f64>,
     /// How the model is told what is known of a clip.
     pub starts: StartsFrom,
+    /// Latent frames of a block, if the model makes a clip block by block; then a part may have any length.
+    pub block_frames: Option<usize>,
     /// If any size will do whose sides are multiples of so many pixels; else only `sizes` are made.
     pub size_multiple: Option<u32>,
     /// Text tokens that the model sees.
@@ -113,7 +115,11 @@ impl Description {
             sizes,
             fps: Fps::new(preset.fps, 1).map_err(Error::Media)?,
             default_frames,
-            max_latent_frames: (default_frames - 1) / facts.vae_temporal_factor + 1,
+            max_latent_frames: match preset.block_frames {
+                // Block after block, as long as is asked for.
+                Some(_) => usize::MAX,
+                None => (default_frames - 1) / facts.vae_temporal_factor + 1,
+            },
             overlap_latent_frames: Self::OVERLAP_LATENT_FRAMES,
             temporal_factor: facts.vae_temporal_factor,
             default_steps: preset.steps as u32,
@@ -130,6 +136,7 @@ impl Description {
             preset: Some(preset),
             shift: own_shift,
             starts,
+            block_frames: preset.block_frames,
             size_multiple: Some(multiple),
             text_tokens: WAN_TEXT_TOKENS,
             wants_vocabulary: false,
@@ -175,6 +182,7 @@ impl Description {
             preset: None,
             shift: Some(schedule.shift),
             starts: StartsFrom::CleanFrames,
+            block_frames: None,
             size_multiple: None,
             text_tokens: index.max_sequence_length,
             wants_vocabulary: folder.concepts()?.is_some(),

@@ -162,6 +162,12 @@ fn views_must_stay_inside_their_storage() {
             "{shape:?}: {error}"
         );
     }
+    // Two extents of 2^40: their product overflows.
+    let wide = b"\x8a\x06\x00\x00\x00\x00\x00\x01".repeat(2);
+    let narrow = view(0, &[2, 2], &[1, 2]);
+    let at = narrow.windows(4).position(|w| w == b"K\x02K\x02").unwrap();
+    let error = refused(legacy(&[&narrow[..at], &wide, &narrow[at + 4..]].concat()));
+    assert!(error.to_string().contains("overflows"), "{error}");
     let error = refused(legacy(&view(0, &[1; 9], &[1; 9])));
     assert!(matches!(&error, PickleError::Damaged { .. }), "{error}");
 }

@@ -53,6 +53,8 @@ pub struct Preset {
     pub guidance_distilled: bool,
     /// Where the second expert takes over, in models that have one.
     pub switch: Option<ExpertSwitch>,
+    /// Latent frames of a block, in causal models: these make a clip block by block, each seeing those before it.
+    pub block_frames: Option<usize>,
     /// Frames a second.
     pub fps: u32,
     /// Width and height of clips that the model was made for; the first is the default. Each also upright.

@@ -36,6 +36,7 @@ const WAN_2_1: Preset = Preset {
     guidance_scale: [5.0, 5.0],
     guidance_distilled: false,
     switch: None,
+    block_frames: None,
     fps: 16,
     sizes: SIZES_720P_FIRST,
     frames: 81,
@@ -193,6 +194,7 @@ pub const PRESETS: [Preset; 19] = [
         steps: 4,
         sampler: Sampler::Renoise,
         levels: Levels::Dmd(&DMD_LIST),
+        block_frames: Some(3),
         shift_480p: 5.0,
         sizes: SIZES_480P,
         ..DISTILLED

@@ -1,0 +1,9 @@
+//! libFuzzer target: bytes as a gguf file.
+#![no_main]
+
+#[path = "../entry.rs"]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    entry::gguf(bytes);
+});
