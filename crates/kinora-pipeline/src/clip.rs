@@ -1,6 +1,6 @@
 //! One clip: each part is mapped, diffused and rendered; the end of a part is where the next one starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kinora_media::Frame;
 use kinora_models::wan::LoadOptions;
@@ -8,14 +8,14 @@ use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
 use kinora_tensor::{Arena, Tensor};
 
 use crate::Result;
-use crate::diffuse::{Denoised, Known, Settings, diffuse};
+use crate::diffuse::{Denoised, Emit, Known, Settings, diffuse, diffuse_blocks};
 use crate::inputs::Inputs;
 use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
 use crate::memory_plan::{MemoryPlan, WeightsMode};
 use crate::model::{Model, Slot};
 use crate::plan::{Plan, Segment, Task};
-use crate::progress::{CancelToken, Event, Stage};
-use crate::render::{Destination, Finished, Renderer};
+use crate::progress::{CancelToken, Event, Observer, Stage};
+use crate::render::{Destination, Finished, PartRun, Renderer};
 use crate::report::Recipe;
 use crate::request::Request;
 use crate::saved::{SavedLatents, SavedPart};
@@ -61,15 +61,20 @@ impl ClipMaker<'_> {
     ) -> Result<Made> {
         let seed = recipe.seed;
         let kept = destination.map(|to| SavedLatents::path_for(to.path));
-        let mut saved = SavedLatents {
+        let saved = SavedLatents {
             recipe: recipe.clone(),
             parts: Vec::new(),
         };
         let description = &self.model.description;
         let tail_frames = description.frames_of(description.overlap_latent_frames);
-        let mut renderer = Renderer::create(&self.plan.into(), destination, tail_frames, self.memory.tile_px)?;
+        let mut out = Out {
+            renderer: Renderer::create(&self.plan.into(), destination, tail_frames, self.memory.tile_px)?,
+            saved,
+            kept,
+        };
         if let (Some((_, fps)), Some(path)) = (self.inputs.source, &self.request.extend) {
-            renderer.copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
+            out.renderer
+                .copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
         }
         let mut worst: Option<CacheReport> = None;
         let mut frames_before = 0;
@@ -78,61 +83,124 @@ impl ClipMaker<'_> {
                 segment: index,
                 segments: self.plan.segments.len(),
             });
-            let first = self.first_frames(index, segment, &renderer);
+            let first = self.first_frames(index, segment, &out.renderer);
             let conditioning = self.map(index, segment, &first, frames_before, watch)?;
             let settings = self.settings(segment, seed, index)?;
-            let Denoised { latents, cache } = watch.stage(Stage::Diffuse, |observer| {
-                diffuse(
-                    &self.model.experts,
-                    &self.model.vae_config,
-                    self.arena,
-                    &conditioning,
-                    &settings,
-                    observer,
-                    cancel,
-                )
-            })?;
-            drop(conditioning);
-            self.arena.trim();
-            if self.memory.weights != WeightsMode::Kept {
-                self.model.experts.iter().for_each(Slot::release);
-            }
-            worst = worse(worst, cache);
-            let latents = self.without_references(latents)?;
             // The picture that a clip starts from is its first frame; other given frames are in the file already.
             let not_new = if index == 0 && self.plan.task != Task::Extend {
                 0
             } else {
                 first.len()
             };
-            let rendered = watch.stage(Stage::Render, |observer| {
-                if let Some(path) = &kept {
-                    let latents = latents.try_clone()?;
-                    saved.parts.push(SavedPart { latents, not_new });
-                    saved.write(path)?;
-                }
-                let vae = self.model.vae.get(())?;
-                renderer.push_latents(&vae, &latents, not_new, observer, cancel)
-            });
-            if let (Err(_), Some(path)) = (&rendered, &kept) {
-                note_kept(path, watch);
-            }
-            rendered?;
+            let part = Part {
+                conditioning,
+                settings,
+                not_new,
+            };
+            let cache = match description.block_frames {
+                Some(block_frames) => self.stream(part, block_frames, &mut out, watch, cancel)?,
+                None => self.denoise_and_render(part, &mut out, watch, cancel)?,
+            };
+            worst = worse(worst, cache);
             self.release_after_use();
             frames_before += description.frames_of(segment.latent_frames) - not_new;
         }
+        let Out { renderer, kept, .. } = out;
         let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer));
         if let Some(path) = &kept {
             match &finished {
-                Err(_) => note_kept(path, watch),
+                Err(_) => note_kept(path, watch.observer()),
                 Ok(_) if self.request.keep_latents => {}
-                // Who cannot be removed does no harm.
+                // One that cannot be removed does no harm.
                 Ok(_) => drop(std::fs::remove_file(path)),
             }
         }
-        let finished = finished?;
         self.arena.trim();
-        Ok(Made { finished, cache: worst })
+        Ok(Made {
+            finished: finished?,
+            cache: worst,
+        })
+    }
+
+    /// The latents of a part, then its frames.
+    fn denoise_and_render(
+        &self,
+        part: Part<'_>,
+        out: &mut Out,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Option<CacheReport>> {
+        let Part {
+            conditioning,
+            settings,
+            not_new,
+        } = part;
+        let Denoised { latents, cache } = watch.stage(Stage::Diffuse, |observer| {
+            let (experts, vae) = (&self.model.experts, &self.model.vae_config);
+            diffuse(experts, vae, self.arena, &conditioning, &settings, observer, cancel)
+        })?;
+        drop(conditioning);
+        self.arena.trim();
+        if self.memory.weights != WeightsMode::Kept {
+            self.model.experts.iter().for_each(Slot::release);
+        }
+        let latents = self.without_references(latents)?;
+        watch.stage(Stage::Render, |observer| {
+            out.save(SavedPart {
+                latents: latents.try_clone()?,
+                not_new,
+            })?;
+            let rendered = self
+                .model
+                .vae
+                .get(())
+                .and_then(|vae| out.renderer.push_latents(&vae, &latents, not_new, observer, cancel));
+            out.note_if_failed(rendered, observer)
+        })?;
+        Ok(cache)
+    }
+
+    /// The latents of a part block by block, each of which becomes frames at once.
+    fn stream(
+        &self,
+        part: Part<'_>,
+        block_frames: usize,
+        out: &mut Out,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Option<CacheReport>> {
+        let vae = self.model.vae.get(())?;
+        let [frames, ..] = part.settings.grid;
+        let mut run = PartRun {
+            decoder: vae.decoder(self.memory.tile_px)?,
+            given_frames: part.not_new,
+            done: 0,
+            of: vae.frames_of(frames),
+        };
+        let mut not_new = part.not_new;
+        watch.stage(Stage::Diffuse, |observer| {
+            let emit: &mut Emit<'_> = &mut |latents, observer| {
+                out.save(SavedPart {
+                    latents: latents.try_clone()?,
+                    not_new: std::mem::take(&mut not_new),
+                })?;
+                let rendered = out.renderer.push_block(&mut run, latents, observer, cancel);
+                out.note_if_failed(rendered, observer)
+            };
+            let channels = self.model.vae_config.latent_channels();
+            diffuse_blocks(
+                &self.model.experts,
+                self.arena,
+                &part.conditioning,
+                &part.settings,
+                block_frames,
+                channels,
+                observer,
+                cancel,
+                emit,
+            )
+        })?;
+        Ok(None)
     }
 
     /// The frames that a part starts from: those that were given, or the end of the part before.
@@ -276,11 +344,45 @@ impl ClipMaker<'_> {
     }
 }
 
-fn note_kept(path: &Path, watch: &mut Stopwatch<'_>) {
+/// What a part is made with.
+struct Part<'a> {
+    conditioning: Conditioning<'a>,
+    settings: Settings,
+    /// Frames at its start that are in the file already.
+    not_new: usize,
+}
+
+/// Where a clip goes: its frames, and its latents before them.
+struct Out {
+    renderer: Renderer,
+    saved: SavedLatents,
+    /// The file of the latents, if they are kept.
+    kept: Option<PathBuf>,
+}
+
+impl Out {
+    /// Latents are on the disk before anything can go wrong with their frames.
+    fn save(&mut self, part: SavedPart) -> Result<()> {
+        let Some(path) = &self.kept else {
+            return Ok(());
+        };
+        self.saved.parts.push(part);
+        self.saved.write(path)
+    }
+
+    fn note_if_failed(&self, rendered: Result<()>, observer: &mut dyn Observer) -> Result<()> {
+        if let (Err(_), Some(path)) = (&rendered, &self.kept) {
+            note_kept(path, observer);
+        }
+        rendered
+    }
+}
+
+fn note_kept(path: &Path, observer: &mut dyn Observer) {
     if path.is_file() {
         let path = path.display();
         let note = format!("the latents are kept: `kinora decode {path}` makes the clip of them");
-        watch.observer().event(&Event::Note(&note));
+        observer.event(&Event::Note(&note));
     }
 }
 

@@ -291,6 +291,7 @@ impl Pipeline {
             text: self.model.text.size(),
             image_encoder: self.model.image_encoder.as_ref().map(ClipVision::config),
             experts: self.model.experts.iter().count(),
+            block_frames: self.model.description.block_frames,
             is_loaded: self.is_loaded,
             text_tokens: self.model.description.text_tokens,
             precision: self.precision.precision,

@@ -149,6 +149,14 @@ impl Plan {
         let size = plan_size(request.size.or(source.map(|s| s.size)), model);
         let fps = request.fps.or(source.map(|s| s.fps)).unwrap_or(model.fps);
         let steps = request.steps.unwrap_or(model.default_steps);
+        if model.block_frames.is_some() && request.guidance_scale.is_some_and(|scale| scale != 1.0) {
+            return Err(Error::Invalid {
+                what: "guidance",
+                got: request.guidance_scale.unwrap_or_default().to_string(),
+                reason: "a model that makes a clip block by block has guidance built in".into(),
+                hint: "leave out --guidance".into(),
+            });
+        }
         let guidance_scale = request.guidance_scale.unwrap_or(model.default_guidance_scale);
         let low = request.guidance_scale_low.or(request.guidance_scale);
         let sampler = request.sampler.unwrap_or(model.default_sampler);
@@ -259,6 +267,10 @@ fn refuse_what_the_model_cannot(task: Task, model: &Description) -> Result<()> {
         Task::Controlled if model.starts != StartsFrom::Control => {
             refuse("this model has no control branch", "use a Wan VACE model")
         }
+        Task::VideoToVideo if model.block_frames.is_some() => refuse(
+            "this model makes a clip block by block, from noise",
+            "use a model that makes it as a whole",
+        ),
         Task::TextToVideo | Task::TextToImage if model.starts == StartsFrom::Channels => {
             refuse("this model always starts from a picture", "add --image")
         }

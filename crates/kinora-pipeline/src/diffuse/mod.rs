@@ -1,5 +1,6 @@
 //! **diffuse**: from noise to the latents of a clip, one denoising step after the other.
 
+mod blocks;
 mod denoiser;
 mod known;
 mod preview;
@@ -12,6 +13,7 @@ use kinora_sampling::{
 };
 use kinora_tensor::{Arena, Tensor};
 
+pub(crate) use blocks::{Emit, WINDOW_FRAMES, cache_options, diffuse_blocks};
 pub(crate) use known::Known;
 
 use crate::map::Conditioning;
@@ -76,14 +78,8 @@ pub(crate) fn diffuse(
 ) -> Result<Denoised> {
     let [frames, height, width] = settings.grid;
     let shape = [1, vae.latent_channels(), frames, height, width];
-    let mut noise = noise_in(arena, settings.seed, settings.stream, shape)?;
-    let scale = settings.schedule.start_scale();
-    if scale != 1.0 {
-        noise
-            .as_mut_slice()
-            .iter_mut()
-            .for_each(|noise| *noise = (f64::from(*noise) * scale) as f32);
-    }
+    let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
+    let mut noise = scaled_noise(noise, &settings.schedule);
     if let Some(start) = &conditioning.start {
         let sigma = settings.schedule.sigmas()[0].0;
         let pairs = noise.as_mut_slice().iter_mut().zip(start.as_slice());
@@ -100,6 +96,16 @@ pub(crate) fn diffuse(
         cancel,
         &mut |_| (),
     )
+}
+
+/// Noise as large as the first level of a schedule wants it.
+fn scaled_noise(mut noise: Tensor, schedule: &Schedule) -> Tensor {
+    let scale = schedule.start_scale();
+    if scale != 1.0 {
+        let values = noise.as_mut_slice().iter_mut();
+        values.for_each(|noise| *noise = (f64::from(*noise) * scale) as f32);
+    }
+    noise
 }
 
 /// Runs the denoising loop from `noise [1, C, F, h, w]`, showing the run to `after_step` after each step.

@@ -303,3 +303,90 @@ fn one_model_for_text_and_pictures_knows_the_first_frame() {
     let latents = run.denoise("image.", &conditioning(&texts, known), 1);
     run.compare("image.latents.end", &latents);
 }
+
+/// The blocks of a causal run of the text-to-video model, one after the other.
+fn blocks(run: &Run, texts: &[Tensor; 2], known: Known, frames: usize, block_frames: usize) -> Vec<Tensor> {
+    let mut settings = renoise_settings(frames);
+    settings.load = Precision::F32.into();
+    let mut emitted = Vec::new();
+    let emit: &mut Emit<'_> = &mut |latents, _| {
+        emitted.push(latents.try_clone()?);
+        Ok(())
+    };
+    diffuse_blocks(
+        &run.experts(),
+        &Arena::new(),
+        &conditioning(texts, known),
+        &settings,
+        block_frames,
+        4,
+        &mut Silent,
+        &CancelToken::new(),
+        emit,
+    )
+    .unwrap();
+    emitted
+}
+
+fn renoise_settings(frames: usize) -> Settings {
+    Settings {
+        grid: [frames, 4, 6],
+        seed: 5,
+        stream: Stream::default(),
+        schedule: Schedule::dmd(&kinora_sampling::DMD_LIST, 5.0).unwrap(),
+        sampler: Sampler::Renoise,
+        guidance: Guidance::new(1.0).unwrap(),
+        guidance_mode: GuidanceMode::Off,
+        switch: None,
+        load: Precision::F32.into(),
+        cache: None,
+        keep_experts: true,
+    }
+}
+
+#[test]
+fn one_block_is_the_whole_clip_and_later_blocks_follow_the_earlier() {
+    let run = Run::open("wan_pipeline_t2v_tiny");
+    let pad = |name: &str| {
+        let rows = run.golden.tensor(name);
+        let [_, tokens, width] = rows.dims_of("test", "[1, S, T]").unwrap();
+        padded(&rows.reshape([tokens, width]).unwrap(), TEXT_TOKENS).unwrap()
+    };
+    let texts = [pad("prompt_embeds"), pad("negative_prompt_embeds")];
+
+    // A block as long as the clip sees what the whole clip sees.
+    let whole = {
+        let mut conditioning = conditioning(&texts, Known::Nothing);
+        conditioning.uncond = None;
+        let (settings, arena) = (renoise_settings(3), Arena::new());
+        let (experts, vae) = (run.experts(), run.vae().1);
+        let made = diffuse(
+            &experts,
+            &vae,
+            &arena,
+            &conditioning,
+            &settings,
+            &mut Silent,
+            &CancelToken::new(),
+        );
+        made.unwrap().latents
+    };
+    let [block] = blocks(&run, &texts, Known::Nothing, 3, 3).try_into().unwrap();
+    assert_close("one block", block.as_slice(), whole.as_slice(), 1e-5);
+
+    let parts = blocks(&run, &texts, Known::Nothing, 7, 3);
+    let lengths: Vec<usize> = parts.iter().map(|part| part.dims()[2]).collect();
+    assert_eq!(lengths, [3, 3, 1]);
+    assert_eq!(
+        parts[0].as_slice(),
+        block.as_slice(),
+        "a block does not know how long the clip becomes"
+    );
+
+    // Given frames come first, as they are, and change what follows.
+    let given = |value: f32| Known::Noised(Tensor::from_slice(&[value; 4 * 24], [1, 4, 1, 4, 6]).unwrap());
+    let [light, dark] = [0.5, -0.5].map(|value| blocks(&run, &texts, given(value), 4, 3));
+    assert_eq!(light.len(), 2);
+    assert!(light[0].as_slice().iter().all(|&value| value == 0.5));
+    assert!(light[1].as_slice() != dark[1].as_slice());
+}

@@ -56,17 +56,38 @@ pub(crate) fn control(
     size: Size,
 ) -> Result<Control> {
     let frames = vae.frames_of(latent_frames);
-    let masks = (0..frames)
-        .map(|index| mask(arena, (clip.at)(index), size))
-        .collect::<Result<Vec<_>>>()?;
+    let masks = (0..frames).map(|index| mask(arena, (clip.at)(index), size));
+    let masks = masks.collect::<Result<Vec<_>>>()?;
+    let frame = |index: usize| match (clip.at)(index).frame() {
+        Some(frame) => frame_to_tensor(arena, frame, size),
+        None => grey(arena, size),
+    };
+    let references = clip
+        .references
+        .iter()
+        .map(|picture| frame_to_tensor(arena, picture, size));
+    Ok(Control {
+        latents: latents(vae, arena, &frame, &masks, &references.collect::<Result<Vec<_>>>()?)?,
+        scales: clip.scales,
+    })
+}
+
+/// The two halves of a clip as latents, what its masks keep and what they give free, with the folded masks beside them and
+/// the reference pictures in front.
+///
+/// **Shapes**: `frame(i) [H, W, 3]` and `masks[i] [H, W]` for each frame, `references [H, W, 3]` → as [`control`].
+fn latents(
+    vae: &Vae,
+    arena: &Arena,
+    frame: &dyn Fn(usize) -> Result<Tensor>,
+    masks: &[Tensor],
+    references: &[Tensor],
+) -> Result<Tensor> {
     let half = |anew: bool| {
-        let parts = (0..frames).map(|index| {
-            let mut frame = match (clip.at)(index).frame() {
-                Some(frame) => frame_to_tensor(arena, frame, size)?,
-                None => grey(arena, size)?,
-            };
+        let parts = masks.iter().enumerate().map(|(index, mask)| {
+            let mut frame = frame(index)?;
             // What a half does not hold is grey.
-            for (pixel, &mask) in frame.as_mut_slice().chunks_exact_mut(3).zip(masks[index].as_slice()) {
+            for (pixel, &mask) in frame.as_mut_slice().chunks_exact_mut(3).zip(mask.as_slice()) {
                 if (mask > 0.5) != anew {
                     pixel.fill(0.5);
                 }
@@ -76,17 +97,13 @@ pub(crate) fn control(
         encode(vae, arena, parts)
     };
     let (inactive, reactive) = (half(false)?, half(true)?);
-    let folded = fold(arena, &masks, &inactive)?;
-    let references = clip
-        .references
+    let folded = fold(arena, masks, &inactive)?;
+    let references = references
         .iter()
         .rev() // each one is put in front of those before it
-        .map(|picture| encode(vae, arena, std::iter::once(frame_to_tensor(arena, picture, size))))
+        .map(|picture| encode(vae, arena, std::iter::once(picture.try_clone().map_err(Into::into))))
         .collect::<Result<Vec<_>>>()?;
-    Ok(Control {
-        latents: assemble(arena, &references, [&inactive, &reactive, &folded])?,
-        scales: clip.scales,
-    })
+    assemble(arena, &references, [&inactive, &reactive, &folded])
 }
 
 /// 1 where a frame is made anew, `[H, W]`.
@@ -157,4 +174,68 @@ fn assemble(arena: &Arena, references: &[Tensor], parts: [&Tensor; 3]) -> Result
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use kinora_kernels::Precision;
+    use kinora_models::wan_vae;
+    use kinora_testkit::{Golden, Json, assert_close};
+    use kinora_weights::Checkpoint;
+
+    use super::*;
+    use crate::model::VaeConfig;
+
+    fn vae(golden: &Golden) -> Vae {
+        let configs: Json = serde_json::from_str(golden.meta("configs")).unwrap();
+        let json = configs["vae"].to_string();
+        let config = VaeConfig::Wan(wan_vae::Config::from_json(&json).unwrap());
+        let checkpoint = Checkpoint::from_bytes("vae", golden.checkpoint_bytes("vae.")).unwrap();
+        Vae::load(&checkpoint, &config, &json, Precision::F32).unwrap()
+    }
+
+    /// `[.., C, F, H, W]` in -1..1 → frame `index` as `[H, W, C]` in 0..1.
+    fn frame(planes: &Tensor, [channels, frames]: [usize; 2], index: usize) -> Tensor {
+        let [height, width] = [
+            planes.dims()[planes.dims().len() - 2],
+            planes.dims()[planes.dims().len() - 1],
+        ];
+        let area = height * width;
+        let value = |i: usize| planes.as_slice()[(i % channels * frames + index) * area + i / channels];
+        let values: Vec<f32> = (0..area * channels).map(|i| (value(i) + 1.0) / 2.0).collect();
+        Tensor::from_slice(&values, [height, width, channels]).unwrap()
+    }
+
+    #[test]
+    fn control_latents_equal_those_of_the_pipeline() {
+        let golden = Golden::open(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../kinora-models"),
+            "wan_vace_condition_tiny",
+        );
+        let (vae, arena) = (vae(&golden), Arena::new());
+        let (video, mask, picture) = (
+            golden.tensor("video"),
+            golden.tensor("mask"),
+            golden.tensor("reference"),
+        );
+        let [_, _, frames, height, width] = video.dims_of("test", "[1, 3, F, H, W]").unwrap();
+        let masks: Vec<Tensor> = mask
+            .as_slice()
+            .chunks_exact(height * width)
+            .map(|plane| Tensor::from_slice(plane, [height, width]).unwrap())
+            .collect();
+        let picture = frame(&picture, [3, 1], 0);
+        for (run, references) in [("plain", &[][..]), ("with_reference", std::slice::from_ref(&picture))] {
+            let of_frame = |index| Ok(frame(&video, [3, frames], index));
+            let got = latents(&vae, &arena, &of_frame, &masks, references).unwrap();
+            let (want, folded) = (
+                golden.tensor(&format!("{run}.latents")),
+                golden.tensor(&format!("{run}.mask")),
+            );
+            let (of_clip, of_mask) = got.as_slice().split_at(want.elements());
+            assert_eq!(got.dims()[1], want.dims()[1] + folded.dims()[1], "{run}");
+            assert_close(&format!("{run}.latents"), of_clip, want.as_slice(), golden.tolerance());
+            assert_close(&format!("{run}.mask"), of_mask, folded.as_slice(), golden.tolerance());
+        }
+    }
 }

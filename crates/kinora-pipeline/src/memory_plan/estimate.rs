@@ -10,6 +10,7 @@ use kinora_weights::Checkpoint;
 
 use super::{GuidanceMode, Networks, TextSize, Way, WeightsMode};
 use crate::Result;
+use crate::diffuse::{WINDOW_FRAMES, cache_options};
 use crate::model::VaeConfig;
 use crate::plan::Plan;
 use crate::report::SizeRecord;
@@ -120,8 +121,12 @@ impl Run<'_> {
             WeightsMode::Streamed => LoadOptions::streamed(precision),
             _ => precision.into(),
         };
+        let (token_rows, token_columns) = (height / rows, width / columns);
+        // A causal model sees the frames before its block through a cache.
+        let at_once = self.networks.block_frames.unwrap_or(frames).min(frames);
+        let cached_frames = frames.min(WINDOW_FRAMES) - at_once.min(WINDOW_FRAMES);
         let step = Step {
-            token_grid: [frames / patch_frames, height / rows, width / columns],
+            token_grid: [at_once / patch_frames, token_rows, token_columns],
             batch,
             text_tokens: self.networks.text_tokens,
             image_tokens: self
@@ -129,10 +134,17 @@ impl Run<'_> {
                 .map_or(0, |(encoder, pictures)| pictures * encoder.tokens()),
             options,
             control: transformer.vace_layers.is_some(),
-            cached_frames: 0,
+            cached_frames: if self.networks.block_frames.is_some() {
+                cached_frames
+            } else {
+                0
+            },
         };
         let text = wan::memory::context_bytes(transformer, batch, step.text_tokens, step.image_tokens, options);
-        let activations = wan::memory::step_bytes(transformer, &step) + contexts * text;
+        let element = cache_options(precision, frames).element;
+        let cache =
+            wan::memory::kv_cache_bytes(transformer, [token_rows, token_columns], step.cached_frames, 1, element);
+        let activations = wan::memory::step_bytes(transformer, &step) + contexts * text + cache;
         let channels = self.networks.vae.latent_channels();
         // Noise, the sampler's state and the predictions; what the model is shown; what is known or controls.
         let shown = batch * (transformer.in_channels + transformer.out_channels());
@@ -143,12 +155,29 @@ impl Run<'_> {
             WeightsMode::Kept if self.encodes => self.vae_weights(true)?,
             _ => 0,
         };
-        Ok(activations as u64 + latents + self.transformer_weights() + around)
+        // Its frames are decoded between two blocks.
+        let decoding = match self.networks.block_frames {
+            Some(_) => self.decoder_bytes()? + self.vae_weights(true)?,
+            None => 0,
+        };
+        Ok(activations as u64 + latents + self.transformer_weights() + around.max(decoding))
     }
 
     fn render_bytes(&self) -> Result<u64> {
-        let [frames, height, width] = self.grid;
-        let decoding = match self.networks.vae {
+        let [frames, ..] = self.grid;
+        let decoding = self.decoder_bytes()?;
+        let kept = match self.way.weights {
+            WeightsMode::Kept => self.transformer_weights(),
+            _ => 0,
+        };
+        let latents = self.latents_bytes(self.networks.vae.latent_channels(), frames);
+        let whole = self.way.weights == WeightsMode::Kept;
+        Ok(latents + decoding + kept + self.vae_weights(whole)?)
+    }
+
+    fn decoder_bytes(&self) -> Result<u64> {
+        let [_, height, width] = self.grid;
+        Ok(match self.networks.vae {
             VaeConfig::Taehv(config) => decoder_bytes(config, [height, width]),
             VaeConfig::Wan(config) => {
                 let tiling = self
@@ -157,14 +186,7 @@ impl Run<'_> {
                     .map_or(Tiling::Whole, |side| Tiling::Halo { tile_px: side as usize });
                 wan_vae::memory::decode_bytes(config, [height, width], tiling, self.networks.precision)?
             }
-        };
-        let kept = match self.way.weights {
-            WeightsMode::Kept => self.transformer_weights(),
-            _ => 0,
-        };
-        let latents = self.latents_bytes(self.networks.vae.latent_channels(), frames);
-        let whole = self.way.weights == WeightsMode::Kept;
-        Ok(latents + decoding + kept + self.vae_weights(whole)?)
+        })
     }
 
     /// The image encoder and how many pictures it sees, if it sees any.
@@ -330,6 +352,7 @@ mod tests {
                 text_tokens: 64,
                 image_encoder: None,
                 experts: 1,
+                block_frames: None,
                 is_loaded: true,
                 precision,
             };

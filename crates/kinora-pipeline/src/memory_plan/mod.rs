@@ -116,6 +116,8 @@ pub(crate) struct Networks<'a> {
     /// Transformers of the model.
     pub(crate) experts: usize,
     pub(crate) precision: Precision,
+    /// Latent frames of a block, if the model makes a clip block by block.
+    pub(crate) block_frames: Option<usize>,
     /// Whether all weights are in memory before the run.
     pub(crate) is_loaded: bool,
 }
@@ -334,6 +336,7 @@ mod tests {
                 text_tokens: 64,
                 image_encoder: None,
                 experts: 1,
+                block_frames: None,
                 is_loaded: true,
                 precision: Precision::F32,
             };
