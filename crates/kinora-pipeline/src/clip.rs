@@ -136,8 +136,18 @@ impl ClipMaker<'_> {
             not_new,
         } = part;
         let Denoised { latents, cache } = watch.stage(Stage::Diffuse, |observer| {
-            let (experts, vae) = (&self.model.experts, &self.model.vae_config);
-            diffuse(experts, vae, self.arena, &conditioning, &settings, observer, cancel)
+            let channels = self.model.vae_config.latent_channels();
+            let (experts, previewer) = (&self.model.experts, self.model.previewer());
+            diffuse(
+                experts,
+                previewer,
+                channels,
+                self.arena,
+                &conditioning,
+                &settings,
+                observer,
+                cancel,
+            )
         })?;
         drop(conditioning);
         self.arena.trim();
@@ -169,7 +179,7 @@ impl ClipMaker<'_> {
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
     ) -> Result<Option<CacheReport>> {
-        let vae = self.model.vae.get(())?;
+        let vae = self.model.decoding_vae().get(())?;
         let [frames, ..] = part.settings.grid;
         let mut run = PartRun {
             decoder: vae.decoder(self.memory.tile_px)?,

@@ -70,7 +70,7 @@ impl Pipeline {
                 segments: parts,
             });
             watch.stage(Stage::Render, |observer| {
-                let vae = self.inner().vae.get(())?;
+                let vae = self.inner().decoding_vae().get(())?;
                 renderer.push_latents(&vae, &part.latents, part.not_new, observer, cancel)
             })?;
         }

@@ -15,6 +15,9 @@ pub struct OpenOptions {
     pub max_memory_bytes: Option<u64>,
     /// What is added to the transformer's weights.
     pub loras: Vec<LoraChoice>,
+    /// A tiny autoencoder (TAEHV) that decodes instead of the model's own: faster, less memory, softer detail. With it
+    /// previews are pictures too.
+    pub tiny_decoder: Option<PathBuf>,
 }
 
 /// A LoRA and how it is used.
@@ -34,5 +37,6 @@ impl OpenOptions {
         precision: PrecisionChoice::F32,
         max_memory_bytes: None,
         loras: Vec::new(),
+        tiny_decoder: None,
     };
 }

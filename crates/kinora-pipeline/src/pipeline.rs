@@ -69,7 +69,7 @@ impl Pipeline {
     /// As [`Pipeline::open`] for a folder that is open already.
     pub fn from_folder(folder: &ModelFolder, options: OpenOptions) -> Result<Self> {
         let precision = options.precision.resolve()?;
-        let model = Model::open(folder, precision.precision, &options.loras)?;
+        let model = Model::open(folder, precision.precision, &options)?;
         // A model with a small text encoder is small; of the others each part is loaded when its stage comes.
         let is_loaded = matches!(model.text.size(), TextSize::Loaded);
         // Reading and checking side by side keeps the start under half a second.
@@ -288,6 +288,7 @@ impl Pipeline {
         Networks {
             transformer: &self.model.transformer_config,
             vae: &self.model.vae_config,
+            decoder: self.model.decoding_config(),
             text: self.model.text.size(),
             image_encoder: self.model.image_encoder.as_ref().map(ClipVision::config),
             experts: self.model.experts.iter().count(),

@@ -15,10 +15,11 @@ use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use blocks::{Emit, WINDOW_FRAMES, cache_options, diffuse_blocks};
 pub(crate) use known::Known;
+pub(crate) use preview::Previewer;
 
 use crate::map::Conditioning;
 use crate::memory_plan::GuidanceMode;
-use crate::model::{Experts, VaeConfig};
+use crate::model::Experts;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::{Error, Result};
 
@@ -69,7 +70,8 @@ pub(crate) struct Denoised {
 /// **Errors**: as [`denoise`].
 pub(crate) fn diffuse(
     experts: &Experts,
-    vae: &VaeConfig,
+    previewer: Previewer<'_>,
+    channels: usize,
     arena: &Arena,
     conditioning: &Conditioning<'_>,
     settings: &Settings,
@@ -77,7 +79,7 @@ pub(crate) fn diffuse(
     cancel: &CancelToken,
 ) -> Result<Denoised> {
     let [frames, height, width] = settings.grid;
-    let shape = [1, vae.latent_channels(), frames, height, width];
+    let shape = [1, channels, frames, height, width];
     let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
     let mut noise = scaled_noise(noise, &settings.schedule);
     if let Some(start) = &conditioning.start {
@@ -88,7 +90,7 @@ pub(crate) fn diffuse(
     }
     denoise(
         experts,
-        vae,
+        previewer,
         conditioning,
         settings,
         noise,
@@ -112,7 +114,7 @@ fn scaled_noise(mut noise: Tensor, schedule: &Schedule) -> Tensor {
 /// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
 pub(crate) fn denoise(
     experts: &Experts,
-    vae: &VaeConfig,
+    previewer: Previewer<'_>,
     conditioning: &Conditioning<'_>,
     settings: &Settings,
     noise: Tensor,
@@ -142,7 +144,7 @@ pub(crate) fn denoise(
         let step = trace::span("step", 0.0);
         let velocity = denoiser.velocity(&eval)?;
         if observer.wants_preview() {
-            let frames = preview::frames(eval.latents, &velocity, eval.sigma, vae)?;
+            let frames = previewer.frames(eval.latents, &velocity, eval.sigma)?;
             observer.event(&Event::Preview(&frames));
         }
         let before = run.steps_done();

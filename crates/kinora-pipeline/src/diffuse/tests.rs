@@ -27,7 +27,12 @@ fn run(model: &Model, sampler: Sampler, mode: GuidanceMode, steps: usize) -> (Ve
 }
 
 fn open(precision: Precision) -> Model {
-    Model::open(&ModelFolder::embedded_toybox().unwrap(), precision, &[]).unwrap()
+    Model::open(
+        &ModelFolder::embedded_toybox().unwrap(),
+        precision,
+        &crate::OpenOptions::default(),
+    )
+    .unwrap()
 }
 
 /// One step with 64 text tokens, everything in `arena`.
@@ -71,7 +76,8 @@ fn run_in(
     let cancel = CancelToken::new();
     diffuse(
         &model.experts,
-        &model.vae_config,
+        model.previewer(),
+        model.vae_config.latent_channels(),
         arena,
         &conditioning,
         &settings,

@@ -132,11 +132,10 @@ impl Run {
             let [got, want] = [run.latents(), &want].map(|latents| from_frame(latents, first_frame));
             assert_close(&name, &got, &want, self.golden.tolerance());
         };
-        let vae = self.latents_only();
         let cancel = CancelToken::new();
         let denoised = denoise(
             &self.experts(),
-            &vae,
+            Previewer::Colours(None),
             conditioning,
             &settings,
             noise,
@@ -146,16 +145,6 @@ impl Run {
         );
         assert_eq!(seen, STEPS);
         denoised.unwrap().latents
-    }
-
-    /// A config of any autoencoder: the loop asks it for previews only, which nobody wants here.
-    fn latents_only(&self) -> VaeConfig {
-        let golden = Golden::open(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../kinora-models"),
-            "wan_pipeline_t2v_tiny",
-        );
-        let configs: Json = serde_json::from_str(golden.meta("configs")).unwrap();
-        VaeConfig::Wan(kinora_models::wan_vae::Config::from_json(&configs["vae"].to_string()).unwrap())
     }
 
     /// Decodes `latents` and compares the frames with `video`.
@@ -359,10 +348,11 @@ fn one_block_is_the_whole_clip_and_later_blocks_follow_the_earlier() {
         let mut conditioning = conditioning(&texts, Known::Nothing);
         conditioning.uncond = None;
         let (settings, arena) = (renoise_settings(3), Arena::new());
-        let (experts, vae) = (run.experts(), run.vae().1);
+        let experts = run.experts();
         let made = diffuse(
             &experts,
-            &vae,
+            Previewer::Colours(None),
+            4,
             &arena,
             &conditioning,
             &settings,

@@ -171,13 +171,18 @@ impl Run<'_> {
             _ => 0,
         };
         let latents = self.latents_bytes(self.networks.vae.latent_channels(), frames);
-        let whole = self.way.weights == WeightsMode::Kept;
-        Ok(latents + decoding + kept + self.vae_weights(whole)?)
+        // A tiny decoder weighs next to nothing.
+        let vae = match (self.networks.decoder, self.way.weights) {
+            (_, WeightsMode::Kept) => self.vae_weights(true)?,
+            (VaeConfig::Wan(_), _) => self.vae_weights(false)?,
+            (VaeConfig::Taehv(_), _) => 0,
+        };
+        Ok(latents + decoding + kept + vae)
     }
 
     fn decoder_bytes(&self) -> Result<u64> {
         let [_, height, width] = self.grid;
-        Ok(match self.networks.vae {
+        Ok(match self.networks.decoder {
             VaeConfig::Taehv(config) => decoder_bytes(config, [height, width]),
             VaeConfig::Wan(config) => {
                 let tiling = self
@@ -340,7 +345,12 @@ mod tests {
         let grid @ [frames, height, width] = [4, 12, 16];
         let size = Size::new(256, 192).unwrap();
         for precision in [Precision::F32, Precision::Int8] {
-            let model = Model::open(&ModelFolder::embedded_toybox().unwrap(), precision, &[]).unwrap();
+            let model = Model::open(
+                &ModelFolder::embedded_toybox().unwrap(),
+                precision,
+                &crate::OpenOptions::default(),
+            )
+            .unwrap();
             let vae = model.vae.get(()).unwrap();
             let VaeConfig::Taehv(vae_config) = &model.vae_config else {
                 panic!("Toybox has a tiny autoencoder")
@@ -348,6 +358,7 @@ mod tests {
             let networks = Networks {
                 transformer: &model.transformer_config,
                 vae: &model.vae_config,
+                decoder: &model.vae_config,
                 text: TextSize::Loaded,
                 text_tokens: 64,
                 image_encoder: None,

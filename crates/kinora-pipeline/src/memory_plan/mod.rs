@@ -109,6 +109,8 @@ pub struct MemoryPlan {
 pub(crate) struct Networks<'a> {
     pub(crate) transformer: &'a wan::Config,
     pub(crate) vae: &'a VaeConfig,
+    /// What decodes: that autoencoder, or a tiny one in its place.
+    pub(crate) decoder: &'a VaeConfig,
     pub(crate) text: TextSize<'a>,
     pub(crate) text_tokens: usize,
     /// What sees given pictures, for models that attend to it; it is read layer by layer.
@@ -194,7 +196,7 @@ impl MemoryPlan {
         limit: Option<MemoryLimit>,
     ) -> Result<Option<u32>> {
         let mut needed_bytes = u64::MAX;
-        for tile_px in tiles(networks.vae) {
+        for tile_px in tiles(networks.decoder) {
             let decoding = estimate::decoding(networks, grid, size, format, tile_px)?;
             let peak_bytes = loaded.peak_bytes.max(loaded.bytes + decoding);
             if limit.is_none_or(|limit| peak_bytes <= limit.bytes) {
@@ -261,7 +263,7 @@ fn ways(networks: Networks<'_>, plan: &Plan) -> Vec<Way> {
         true if plan.cache.is_some() => &[GuidanceMode::Sequential],
         true => &[GuidanceMode::Batched, GuidanceMode::Sequential],
     };
-    let tiles = tiles(networks.vae);
+    let tiles = tiles(networks.decoder);
     let mut ways = Vec::new();
     for &weights in weights {
         for &guidance in guidance {
@@ -332,6 +334,7 @@ mod tests {
             let networks = Networks {
                 transformer: &self.transformer,
                 vae: &self.vae,
+                decoder: &self.vae,
                 text: TextSize::Loaded,
                 text_tokens: 64,
                 image_encoder: None,

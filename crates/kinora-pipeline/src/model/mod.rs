@@ -15,7 +15,7 @@ use kinora_sampling::Expert;
 use kinora_tensor::Tensor;
 use kinora_weights::{Lora, ModelFolder};
 
-use classes::VaeKind;
+use classes::TextKind;
 use loras::Loras;
 pub(crate) use slot::Slot;
 #[cfg(test)]
@@ -25,8 +25,9 @@ pub(crate) use vae::{Decoder, Vae, VaeConfig};
 
 use crate::Result;
 use crate::description::{Description, WanFacts};
+use crate::diffuse::Previewer;
 use crate::map::whole_frame;
-use crate::options::LoraChoice;
+use crate::options::OpenOptions;
 use crate::report::{LoraRecord, ModelRecord};
 
 /// A model that is open: its files are found and understood.
@@ -37,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) vae_config: VaeConfig,
     pub(crate) experts: Experts,
     pub(crate) vae: Slot<Vae>,
+    /// What decodes instead of the autoencoder, if something does.
+    tiny_decoder: Option<(VaeConfig, Slot<Vae>)>,
     pub(crate) text: Text,
     /// What sees given pictures, for models that attend to it; its layers are read at each use.
     pub(crate) image_encoder: Option<ClipVision>,
@@ -81,14 +84,14 @@ impl Model {
     /// Opens the model in `folder`, whose large layers will be packed in `precision`.
     ///
     /// **Errors**: [`crate::Error::UnsupportedModel`]; [`crate::Error::Weights`] if a file is missing, damaged or foreign.
-    pub(crate) fn open(folder: &ModelFolder, precision: Precision, loras: &[LoraChoice]) -> Result<Self> {
+    pub(crate) fn open(folder: &ModelFolder, precision: Precision, options: &OpenOptions) -> Result<Self> {
         let kinds = classes::read(folder)?;
         let vae_config = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
-        let loras = Loras::open(loras)?;
+        let loras = Loras::open(&options.loras)?;
         let transformer_config = wan::Config::from_json(&folder.config("transformer")?)?;
-        let description = match kinds.vae {
-            VaeKind::Taehv => Description::read(folder, vae_config.temporal_factor())?,
-            VaeKind::Wan => {
+        let description = match kinds.text {
+            TextKind::MiniLm => Description::read(folder, vae_config.temporal_factor())?,
+            TextKind::Umt5 => {
                 let facts = WanFacts {
                     transformer: &transformer_config,
                     experts: 1 + usize::from(kinds.has_second_expert),
@@ -110,6 +113,10 @@ impl Model {
             },
             loras: loras.records(),
             vae: vae_slot(folder, vae_config.clone(), precision)?,
+            tiny_decoder: match &options.tiny_decoder {
+                Some(path) => Some(vae::tiny_decoder(path, &vae_config, precision)?),
+                None => None,
+            },
             vae_config,
             text: Text::open(kinds.text, folder, description.text_tokens)?,
             image_encoder: match kinds.has_image_encoder && transformer_config.image_dim.is_some() {
@@ -125,6 +132,26 @@ impl Model {
             description,
             precision,
         })
+    }
+
+    /// The autoencoder that decodes.
+    pub(crate) fn decoding_vae(&self) -> &Slot<Vae> {
+        self.tiny_decoder.as_ref().map_or(&self.vae, |(_, slot)| slot)
+    }
+
+    /// Its hyper-parameters.
+    pub(crate) fn decoding_config(&self) -> &VaeConfig {
+        self.tiny_decoder
+            .as_ref()
+            .map_or(&self.vae_config, |(config, _)| config)
+    }
+
+    /// What previews are made with.
+    pub(crate) fn previewer(&self) -> Previewer<'_> {
+        match &self.tiny_decoder {
+            Some((_, slot)) => Previewer::Decoder(slot),
+            None => Previewer::Colours(self.vae_config.latent_rgb()),
+        }
     }
 
     /// What the image encoder makes of the given pictures, `[1, S, I]`, or `[2, S, I]` for a model that attends to both;

@@ -2,6 +2,8 @@
 //!
 //! Both ways are streamed. Frames are `[H, W, 3]` in 0..1, latents are normalised as the transformer sees them.
 
+use std::path::Path;
+
 use kinora_kernels::Precision;
 use kinora_models::taehv::{self, LatentRgb, Taehv};
 use kinora_models::wan_vae::{self, Tiling, WanVae};
@@ -9,7 +11,8 @@ use kinora_tensor::Tensor;
 use kinora_weights::Checkpoint;
 
 use super::classes::VaeKind;
-use crate::Result;
+use super::slot::Slot;
+use crate::{Error, Result};
 
 /// The hyper-parameters of an autoencoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +103,32 @@ impl Vae {
             Self::Wan(vae) => Encoder::Wan(Box::new(vae.encoder())),
         }
     }
+}
+
+/// A tiny decoder from a file of its own, in place of `instead_of`.
+///
+/// **Errors**: a file that is none; [`Error::OtherModel`] if its latents are of another kind.
+pub(super) fn tiny_decoder(
+    path: &Path,
+    instead_of: &VaeConfig,
+    precision: Precision,
+) -> Result<(VaeConfig, Slot<Vae>)> {
+    let checkpoint = Checkpoint::open(path)?;
+    let config = taehv::Config::of_checkpoint(&checkpoint)?;
+    let (expected, got) = (instead_of.latent_channels(), config.latent_channels);
+    let fits = expected == got
+        && instead_of.spatial_factor() == config.spatial_factor()
+        && instead_of.temporal_factor() == config.temporal_factor();
+    if !fits {
+        return Err(Error::OtherModel {
+            model: path.display().to_string(),
+            expected: got,
+            got: expected,
+        });
+    }
+    let loaded = config.clone();
+    let slot = Slot::new(move |()| Ok(Vae::Taehv(Taehv::load_as(&checkpoint, loaded.clone(), precision)?)));
+    Ok((VaeConfig::Taehv(config), slot))
 }
 
 /// A clip on its way from latents to frames.

@@ -263,7 +263,7 @@ impl Renderer {
 }
 
 /// `[H, W, 3]` in 0..1 → bytes, rounded to the nearest.
-fn tensor_to_frame(tensor: &Tensor) -> Result<Frame> {
+pub(crate) fn tensor_to_frame(tensor: &Tensor) -> Result<Frame> {
     let [height, width, _] = tensor.dims_of("tensor_to_frame", "[H, W, 3]")?;
     let rgb = tensor
         .as_slice()
