@@ -255,6 +255,9 @@ pub enum Error {
     /// A PyTorch file cannot be read, or must not be.
     #[error(transparent)]
     Pickle(Box<crate::pickle::PickleError>),
+    /// A model was not pulled.
+    #[error(transparent)]
+    Pull(Box<crate::pull::PullError>),
     /// A file cannot be written as it was asked for.
     #[error("`{tensor}` cannot be written: {reason}")]
     CannotWrite {
@@ -276,6 +279,12 @@ pub enum Error {
         /// The kernel's reason.
         source: Box<kinora_kernels::Error>,
     },
+}
+
+impl From<crate::pull::PullError> for Error {
+    fn from(error: crate::pull::PullError) -> Self {
+        Self::Pull(Box::new(error))
+    }
 }
 
 impl From<crate::pickle::PickleError> for Error {

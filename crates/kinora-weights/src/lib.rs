@@ -33,6 +33,7 @@ mod header;
 mod lora;
 mod manifest;
 mod pickle;
+mod pull;
 mod quantize;
 mod reader;
 mod recognise;
@@ -51,6 +52,9 @@ pub use folder::{ModelFolder, TokenizerSource};
 pub use lora::{Expert, Lora, LoraError, LoraUse};
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
 pub use pickle::PickleError;
+pub use pull::{
+    CatalogueEntry, PlannedFile, PullError, PullOptions, PullPlan, PullProgress, Pulled, catalogue, plan_pull, pull,
+};
 pub use quantize::{ClassError, QuantKind, Quantized, quantize};
 pub use reader::{Reader, Table};
 pub use recognise::{Component, Dialect, Recognised, recognise, recognise_as};
