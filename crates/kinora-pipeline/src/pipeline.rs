@@ -166,6 +166,7 @@ impl Pipeline {
 
         let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
         let mut notes = parsed.notes;
+        notes.extend(self.model.notes.iter().cloned());
         notes.extend(plan.guidance_note(request, &self.model.description));
         let (inputs, context) = watch.stage(Stage::Map, |_| {
             let inputs = Inputs::read(request, &plan, &self.model.description, source, &mut notes)?;

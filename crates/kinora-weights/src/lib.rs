@@ -49,7 +49,7 @@ pub use convert_model::{ConvertOptions, Converted, FloatType, WriteProgress, con
 pub use encoding::Encoding;
 pub use error::{Error, Result};
 pub use folder::{ModelFolder, TokenizerSource};
-pub use lora::{Expert, Lora, LoraError, LoraUse};
+pub use lora::{Lora, LoraError, LoraUse};
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
 pub use pickle::PickleError;
 pub use pull::{

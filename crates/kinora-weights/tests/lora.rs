@@ -4,7 +4,7 @@
 
 use kinora_kernels::{Activation, Linear, Precision, linear};
 use kinora_tensor::Tensor;
-use kinora_weights::{Checkpoint, Error, Expert, Lora, LoraError, LoraUse};
+use kinora_weights::{Checkpoint, Error, Lora, LoraError, LoraUse};
 use safetensors::tensor::{Dtype, TensorView};
 
 /// Tensors of a file under construction: name, extents, values.
@@ -359,21 +359,4 @@ fn damaged_files_are_refused_by_name() {
     let lora = lora("l", &whole).unwrap();
     let error = file("m", &model()).with_loras(&[(lora, f32::NAN)]).unwrap_err();
     assert!(error.to_string().contains("strength"), "{error}");
-}
-
-#[test]
-fn the_name_of_a_file_says_which_expert_it_is_for() {
-    let parts = pair("blocks.0.attn1.to_q", 2, None);
-    for (name, expert) in [
-        (
-            "/m/wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors",
-            Some(Expert::HighNoise),
-        ),
-        ("Wan22-Style-LowNoise.safetensors", Some(Expert::LowNoise)),
-        ("orbit_low.safetensors", Some(Expert::LowNoise)),
-        ("/low/highlight.safetensors", None),
-        ("both_high_and_low.safetensors", None),
-    ] {
-        assert_eq!(lora(name, &parts).unwrap().expert(), expert, "{name}");
-    }
 }

@@ -315,6 +315,14 @@ pub struct Generate {
     #[arg(long, value_name = "KIND[:THRESHOLD]", value_parser = values::cache, default_value = "off", help_heading = "Speed")]
     pub cache: CacheChoice,
 
+    /// Decode with this tiny autoencoder (taew2_1, taew2_2) instead of the model's own
+    ///
+    /// Much faster and in less memory, with softer detail; the preview in the terminal is then a picture too.
+    ///
+    /// Example: --decoder taew2_1.safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Speed")]
+    pub decoder: Option<PathBuf>,
+
     /// Threads that compute; as many as the machine has cores if absent
     ///
     /// Example: --threads 2

@@ -109,6 +109,7 @@ pub fn of_request(request: &Request, model: &str, options: &OpenOptions, seed: u
                 .filter(|&choice| choice != PrecisionChoice::Auto)
                 .map(PrecisionChoice::name),
         )
+        .value("--decoder", options.tiny_decoder.as_ref().map(|path| path.display()))
         .value("--max-memory", options.max_memory_bytes.map(memory_size))
         .value("--seed", Some(seed))
         .value("--variants", Some(variants).filter(|&variants| variants != 1))

@@ -1,7 +1,7 @@
 //! The LoRAs of a run: which expert each belongs to, and what the record says of it.
 
 use kinora_sampling::{Expert, NameHints};
-use kinora_weights::Lora;
+use kinora_weights::{Checkpoint, Lora};
 
 use crate::Result;
 use crate::map::file_sha256;
@@ -41,6 +41,11 @@ impl Loras {
     /// What a run's record says of them.
     pub(super) fn records(&self) -> Vec<LoraRecord> {
         self.0.iter().map(|(.., record)| record.clone()).collect()
+    }
+
+    /// What of them was left out on `transformer`.
+    pub(super) fn notes(&self, transformer: &Checkpoint) -> Result<Vec<String>> {
+        Ok(transformer.with_loras(&self.all())?.lora_notes().to_vec())
     }
 
     /// The names of their files.

@@ -10,10 +10,10 @@ mod vae;
 use kinora_kernels::{Precision, trace};
 use kinora_media::Frame;
 use kinora_models::clip_vision::ClipVision;
-use kinora_models::wan::{self, LoadOptions};
+use kinora_models::wan::{self, LoadOptions, Residency};
 use kinora_sampling::Expert;
 use kinora_tensor::Tensor;
-use kinora_weights::{Lora, ModelFolder};
+use kinora_weights::{Lora, LoraUse, ModelFolder};
 
 use classes::TextKind;
 use loras::Loras;
@@ -45,6 +45,8 @@ pub(crate) struct Model {
     pub(crate) image_encoder: Option<ClipVision>,
     /// What was added to the transformer's weights.
     pub(crate) loras: Vec<LoraRecord>,
+    /// What the user should know of the model in this form.
+    pub(crate) notes: Vec<String>,
     /// What the large layers are packed in.
     pub(crate) precision: Precision,
 }
@@ -104,6 +106,7 @@ impl Model {
         };
         Ok(Self {
             record: record(folder)?,
+            notes: loras.notes(&folder.checkpoint("transformer")?)?,
             experts: match kinds.has_second_expert {
                 false => Experts::new(transformer_slot(folder, "transformer", loras.all())?, None),
                 true => Experts::new(
@@ -206,9 +209,16 @@ fn transformer_slot(
     part: &str,
     loras: Vec<(Lora, f32)>,
 ) -> Result<Slot<wan::Transformer, LoadOptions>> {
-    let (checkpoint, config) = (folder.checkpoint(part)?.with_loras(&loras)?, folder.config(part)?);
-    Ok(Slot::new(move |options| {
-        Ok(wan::Transformer::load(&checkpoint, &config, options)?)
+    let (checkpoint, config) = (folder.checkpoint(part)?, folder.config(part)?);
+    let merged = checkpoint.with_loras(&loras)?;
+    // Blocks that are read at each step would be merged at each step.
+    let beside = checkpoint.with_loras_as(&loras, LoraUse::Branch)?;
+    Ok(Slot::new(move |options: LoadOptions| {
+        let checkpoint = match options.residency {
+            Residency::Resident => &merged,
+            Residency::Streamed => &beside,
+        };
+        Ok(wan::Transformer::load(checkpoint, &config, options)?)
     }))
 }
 

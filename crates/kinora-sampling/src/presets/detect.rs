@@ -84,12 +84,11 @@ impl NameHints {
             None
         };
         self.variant = self.variant.or(variant);
-        let expert = if says("highnoise") || words.contains(&"high") {
-            Some(Expert::HighNoise)
-        } else if says("lownoise") || words.contains(&"low") {
-            Some(Expert::LowNoise)
-        } else {
-            None
+        let speaks_of = |word: &str, noise: &str| says(noise) || words.contains(&word);
+        let expert = match (speaks_of("high", "highnoise"), speaks_of("low", "lownoise")) {
+            (true, false) => Some(Expert::HighNoise),
+            (false, true) => Some(Expert::LowNoise),
+            _ => None,
         };
         self.expert = self.expert.or(expert);
         let is_720p = says("720p").then_some(true).or(says("480p").then_some(false));
@@ -262,6 +261,8 @@ mod tests {
         assert_eq!(hints("highway_slow_flow.safetensors").expert, None);
         assert_eq!(hints("T2V-A14B-HIGH").expert, Some(Expert::HighNoise));
         assert_eq!(hints("wan2.2_low_noise").expert, Some(Expert::LowNoise));
+        assert_eq!(hints("Wan22-Style-LowNoise").expert, Some(Expert::LowNoise));
+        assert_eq!(hints("both_high_and_low").expert, None);
         assert_eq!(hints("turbocharged.safetensors").variant, None);
         // The LoRA says more than the base.
         let both = NameHints::of(&["wan2.1_t2v_14B_bf16", "lightx2v_cfg_step_distill_lora"]);

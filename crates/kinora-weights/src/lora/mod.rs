@@ -46,15 +46,6 @@ pub enum LoraUse {
     Branch,
 }
 
-/// Which of two experts a file is made for, by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expert {
-    /// That of the first steps.
-    HighNoise,
-    /// That of the last steps.
-    LowNoise,
-}
-
 /// A LoRA, checked by itself. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lora {
@@ -120,26 +111,6 @@ impl Lora {
     /// Free-form strings of the file's header: trainers note the base model and trigger words there.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         self.inner.checkpoint.metadata()
-    }
-
-    /// The expert that the file's name speaks of. LoRAs for models with two experts are two files, and nothing inside
-    /// tells them apart.
-    pub fn expert(&self) -> Option<Expert> {
-        let path = Path::new(self.name());
-        let name = path
-            .file_stem()?
-            .to_string_lossy()
-            .to_lowercase()
-            .replace(['-', '.', ' '], "_");
-        let speaks_of = |word: &str| {
-            name.split('_')
-                .any(|part| part == word || part == format!("{word}noise"))
-        };
-        match (speaks_of("high"), speaks_of("low")) {
-            (true, false) => Some(Expert::HighNoise),
-            (false, true) => Some(Expert::LowNoise),
-            _ => None,
-        }
     }
 }
 

@@ -33,6 +33,7 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
         precision: args.precision,
         max_memory_bytes: args.max_memory,
         loras: args.lora.clone(),
+        tiny_decoder: args.decoder.clone(),
     };
 
     let profile = args.profile.as_deref().map(Profile::start).transpose()?;

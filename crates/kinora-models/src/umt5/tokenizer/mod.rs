@@ -9,16 +9,11 @@ mod charsmap;
 mod pieces;
 mod protobuf;
 
-use kinora_weights::Checkpoint;
-
 use crate::{Error, Result};
 use pieces::{Kind, Piece, Rules, SentencePieces};
 
 /// The end of a text.
 const END: &str = "</s>";
-
-/// Where ComfyUI's files hold the sentencepiece model.
-const TENSOR: &str = "spiece_model";
 
 /// The token ids of one text, the end token included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +69,6 @@ impl Tokenizer {
     pub fn from_sentencepiece(bytes: &[u8]) -> Result<Self> {
         let pieces = SentencePieces::parse(bytes).map_err(|reason| refused(&reason))?;
         Ok(Self(Inner::Pieces(Box::new(pieces))))
-    }
-
-    /// The sentencepiece model that ComfyUI's files hold beside the weights; `None` if there is none.
-    ///
-    /// **Errors**: as [`Tokenizer::from_sentencepiece`].
-    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
-        let model = checkpoint.get(TENSOR).map(|raw| Self::from_sentencepiece(raw.bytes));
-        model.transpose()
     }
 
     /// From the arrays of a GGUF file.
