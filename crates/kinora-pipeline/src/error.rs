@@ -141,7 +141,8 @@ impl Error {
             Self::Invalid { .. } | Self::Prompt(_) => ErrorKind::Usage,
             Self::Input { .. } | Self::NotLatents { .. } | Self::OtherModel { .. } => ErrorKind::Input,
             Self::Output { .. } | Self::OutputExists { .. } => ErrorKind::Output,
-            Self::Weights(_) | Self::UnsupportedModel { .. } => ErrorKind::Model,
+            Self::Weights(error) => Self::kind_of_weights(error),
+            Self::UnsupportedModel { .. } => ErrorKind::Model,
             Self::Model(kinora_models::Error::Kernel(kinora_kernels::Error::Tensor(error)))
             | Self::Model(kinora_models::Error::Tensor(error))
             | Self::Tensor(error) => tensor_kind(error),
@@ -151,6 +152,14 @@ impl Error {
             Self::Model(_) => ErrorKind::Model,
             Self::Memory { .. } => ErrorKind::Memory,
             Self::Cancelled { .. } => ErrorKind::Cancelled,
+        }
+    }
+
+    /// The kind of trouble with files of weights: most are about the model, some about a file that is being written.
+    pub const fn kind_of_weights(error: &kinora_weights::Error) -> ErrorKind {
+        match error.is_about_writing() {
+            true => ErrorKind::Output,
+            false => ErrorKind::Model,
         }
     }
 }

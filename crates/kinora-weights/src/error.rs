@@ -300,6 +300,19 @@ impl From<crate::lora::LoraError> for Error {
 }
 
 impl Error {
+    /// True if a file could not be written; everything else is about files that are read.
+    pub const fn is_about_writing(&self) -> bool {
+        match self {
+            Self::CannotWrite { .. } | Self::NotAdded { .. } => true,
+            // The verbs of `Unfinished` and of `registry::add`.
+            Self::Io { action, .. } => matches!(
+                action.as_bytes(),
+                b"write" | b"create" | b"make" | b"rename to" | b"write tensor"
+            ),
+            _ => false,
+        }
+    }
+
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
