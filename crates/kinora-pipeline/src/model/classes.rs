@@ -57,6 +57,8 @@ fn kind_of<K: Copy>(
 ) -> Result<K> {
     let names = || known.iter().map(|(class, _)| *class).collect::<Vec<_>>().join(" or ");
     let Some(class) = index[part][1].as_str() else {
+        // Of a model whose parts lie here and there, one may not have been found; that error says where it was looked for.
+        folder.require_all()?;
         let reason = format!("model_index.json names no {part}; expected {}", names());
         return Err(refuse(folder, reason));
     };
