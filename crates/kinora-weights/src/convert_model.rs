@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 use crate::stored::{Stored, is_marker};
 use crate::write::{NewTensor, write_safetensors};
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, Encoding, Error, Result};
 
 /// Floats to write. **Range**: f16 ends at 65504, which some text encoders leave; bf16 has the range of f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,8 +111,13 @@ pub fn convert(
             (kind, Some(_)) => {
                 let stored = Stored::find(&checkpoint, name, &mut |beside| {
                     companions.insert(beside.to_owned());
-                })?;
-                How::Floats(stored, kind.unwrap_or(FloatType::Bf16))
+                });
+                match stored {
+                    Ok(stored) => How::Floats(stored, kind.unwrap_or(FloatType::Bf16)),
+                    // Bytes without scales are no weights.
+                    Err(Error::MissingTensor { .. }) if encoding == Some(Encoding::I8) => How::Copy,
+                    Err(error) => return Err(error),
+                }
             }
         };
         jobs.push(Job::new(&checkpoint, name, new_name, how)?);
