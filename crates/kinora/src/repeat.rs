@@ -115,6 +115,7 @@ pub fn of_request(request: &Request, model: &str, options: &OpenOptions, seed: u
         .value("--variants", Some(variants).filter(|&variants| variants != 1))
         .flag("--poster", request.poster)
         .flag("--sheet", request.sheet)
+        .flag("--keep-latents", request.keep_latents)
         .flag("--overwrite", request.overwrite)
         .end(&request.prompt)
 }

@@ -72,6 +72,9 @@ fn code(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<kinora_pipeline::Error>() {
             return code_of(error.kind());
         }
+        if let Some(error) = cause.downcast_ref::<kinora_weights::Error>() {
+            return code_of(kinora_pipeline::Error::kind_of_weights(error));
+        }
         if let Some(error) = cause.downcast_ref::<kinora_eval::Error>() {
             return code_of(error.kind());
         }

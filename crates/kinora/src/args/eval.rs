@@ -24,10 +24,10 @@ same command goes on from there. docs/eval.md says what is counted.";
 /// Flags of `kinora eval`.
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// Model to score: a name from `kinora models`, or a folder
+    /// Model to score: a name from `kinora models`, a folder, or the file of a transformer
     ///
     /// Example: --model toybox
-    #[arg(long, value_name = "NAME|FOLDER", default_value = DEFAULT_MODEL)]
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_MODEL)]
     pub model: OsString,
 
     /// The prompts, with what each one says

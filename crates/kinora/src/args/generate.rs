@@ -160,10 +160,13 @@ pub struct Generate {
     #[command(flatten)]
     pub mode: Mode,
 
-    /// Model to use: a name from `kinora models`, or a folder
+    /// Model to use: a name from `kinora models`, a folder, or the file of a transformer
     ///
-    /// Example: --model toybox
-    #[arg(long, value_name = "NAME|FOLDER", default_value = DEFAULT_MODEL, help_heading = "Model")]
+    /// The other parts of a transformer are found beside it, where ComfyUI keeps them, or among those of models that were
+    /// added.
+    ///
+    /// Example: --model wan2.1_t2v_1.3B_bf16.safetensors
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_MODEL, help_heading = "Model")]
     pub model: OsString,
 
     /// Denoising steps, 1 to 200; more is slower and finer

@@ -1,5 +1,6 @@
 //! Every command and flag, with its help text: the one definition behind parsing, `--help`, completions and man pages.
 
+mod decode;
 mod eval;
 mod generate;
 
@@ -11,6 +12,8 @@ use clap_complete::Shell;
 use kinora_pipeline::PromptMode;
 
 use eval::EVAL_EXAMPLES;
+pub use decode::Decode;
+use decode::DECODE_EXAMPLES;
 pub use eval::Eval;
 use generate::GENERATE_EXAMPLES;
 pub use generate::Generate;
@@ -42,6 +45,9 @@ pub enum Command {
     /// Make a clip or an image from a prompt
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(Box<Generate>),
+    /// Make the clip of latents that were kept
+    #[command(after_help = DECODE_EXAMPLES)]
+    Decode(Box<Decode>),
     /// List the models that are installed, with size and licence
     #[command(after_help = "Examples:\n  kinora models\n  kinora models --json")]
     Models(Models),
@@ -132,10 +138,10 @@ pub struct Parse {
     #[command(flatten)]
     pub mode: Mode,
 
-    /// Model whose vocabulary counts: a name from `kinora models`, or a folder
+    /// Model whose vocabulary counts: a name from `kinora models`, a folder, or a file
     ///
     /// Example: --model toybox
-    #[arg(long, value_name = "NAME|FOLDER", default_value = DEFAULT_MODEL)]
+    #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_MODEL)]
     pub model: OsString,
 
     /// Print the scene as JSON

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kinora_media::Fps;
 use kinora_pipeline::{
-    CancelRecord, CancelToken, ClipReport, Error, Length, OpenOptions, Pipeline, Request, RunPlan, RunReport,
+    CacheRecord, CancelRecord, CancelToken, ClipReport, Error, Length, OpenOptions, Pipeline, Request, RunPlan,
+    RunReport, SavedLatents, Stage,
 };
 
 use super::{profile::Profile, table};
@@ -27,7 +28,7 @@ pub fn run(args: &Generate) -> anyhow::Result<()> {
         kinora_kernels::set_threads(threads as usize)?;
     }
     let cancel = CancelToken::new();
-    let (style, talk) = style(args);
+    let (style, talk) = style(args.quiet, args.no_preview);
     interrupt::install(&cancel, talk, output_name::folder(&request.output))?;
     let options = OpenOptions {
         precision: args.precision,
@@ -165,14 +166,12 @@ fn check_outputs(request: &Request) -> Result<(), Error> {
     }
 }
 
-fn style(args: &Generate) -> (Style, Talk) {
-    match (args.quiet, terminal::is_live()) {
+/// How a run talks here.
+pub(super) fn style(quiet: bool, no_preview: bool) -> (Style, Talk) {
+    match (quiet, terminal::is_live()) {
         (true, _) => (Style::Quiet, Talk::Quiet),
         (false, false) => (Style::Plain, Talk::Plain),
-        (false, true) => (
-            Style::Live((!args.no_preview).then(Painter::for_this_terminal)),
-            Talk::Live,
-        ),
+        (false, true) => (Style::Live((!no_preview).then(Painter::for_this_terminal)), Talk::Live),
     }
 }
 
@@ -198,7 +197,7 @@ fn plan_table(plan: &RunPlan) -> String {
 }
 
 /// `rocket.mp4  512x288  2.75 s  812 kB  seed 42  made in 31 s`.
-fn clip_line(clip: &ClipReport) -> String {
+pub(super) fn clip_line(clip: &ClipReport) -> String {
     let recipe = &clip.recipe;
     let made = units::time(Duration::from_millis(clip.timings.total_ms));
     let mut text = String::new();
@@ -214,7 +213,20 @@ fn clip_line(clip: &ClipReport) -> String {
             role => format!("{path}  {role}  {size}\n"),
         };
     }
-    text
+    text + &clip.cache.as_ref().map(cache_line).unwrap_or_default()
+}
+
+/// `step cache: 18 of 50 predictions computed, 32 taken over, estimated error 0.021`.
+fn cache_line(cache: &CacheRecord) -> String {
+    let CacheRecord {
+        computed,
+        reused,
+        estimated_error,
+    } = cache;
+    format!(
+        "step cache: {computed} of {} predictions computed, {reused} taken over, estimated error {estimated_error:.3}\n",
+        computed + reused
+    )
 }
 
 fn playing_time(frames: usize, fps: &str) -> String {
@@ -239,11 +251,18 @@ fn stopped_lines(
         stopped.of
     );
     let missing = request.variants - stopped.clip;
-    let kept = match report.clips.len() {
-        0 => "nothing was written".to_owned(),
-        1 => "the finished clip was kept".to_owned(),
-        count => format!("the {count} finished clips were kept"),
+    let unfinished = output_name::of_variant(&request.output, stopped.clip, request.variants);
+    let latents = SavedLatents::path_for(&unfinished);
+    let clips = match report.clips.len() {
+        0 => None,
+        1 => Some("the finished clip was kept".to_owned()),
+        count => Some(format!("the {count} finished clips were kept")),
     };
+    // They are on disk before the first frame is made.
+    let latents = (stopped.stage == Stage::Render && latents.is_file())
+        .then(|| format!("the latents were kept in {}", latents.display()));
+    let kept = clips.into_iter().chain(latents).collect::<Vec<_>>().join(" and ");
+    let kept = if kept.is_empty() { "nothing was written" } else { &kept };
     let not_made = match (request.variants, missing) {
         (1, _) => String::new(),
         (all, 1) => format!("; clip {all} of {all} (seed {}) was not made", stopped.seed),
@@ -276,7 +295,6 @@ fn rest_of(request: &Request, stopped: &CancelRecord) -> Request {
 #[cfg(test)]
 mod tests {
     use kinora_media::Format;
-    use kinora_pipeline::Stage;
 
     use super::*;
 

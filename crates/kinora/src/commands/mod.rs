@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod decode;
 mod eval;
 mod generate;
 mod inspect;
@@ -15,6 +16,7 @@ use crate::args::Command;
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Generate(args) => generate::run(&args),
+        Command::Decode(args) => decode::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Parse(args) => parse::run(&args),

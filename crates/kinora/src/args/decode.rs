@@ -1,0 +1,102 @@
+//! Flags of `kinora decode`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use kinora_media::Format;
+use kinora_pipeline::PrecisionChoice;
+
+use crate::values;
+
+pub(super) const DECODE_EXAMPLES: &str = "\
+Examples:
+  kinora decode rocket.latents.safetensors
+  kinora decode rocket.latents.safetensors -o rocket.webm --sheet
+  kinora decode rocket.latents.safetensors --model ~/models/wan2.1_t2v_1.3B_bf16.safetensors --max-memory 6GB
+
+`kinora generate` leaves such a file beside a clip with --keep-latents, and whenever it has made the latents but
+cannot finish the clip.";
+
+/// Flags of `kinora decode`.
+#[derive(Debug, Args)]
+pub struct Decode {
+    /// Latents that `kinora generate` left
+    ///
+    /// Example: rocket.latents.safetensors
+    pub latents: PathBuf,
+
+    /// Where to write; beside the latents, under their name, if absent
+    ///
+    /// The ending names the format.
+    ///
+    /// Example: -o rocket.mp4
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// What to write: mp4, webm, gif, webp, png-frames or png
+    ///
+    /// The ending of -o decides if absent; else mp4, or png for one frame. png-frames writes a folder of pictures.
+    ///
+    /// Example: --format webm
+    #[arg(long, value_name = "FORMAT", value_parser = values::format, help_heading = "Output")]
+    pub format: Option<Format>,
+
+    /// Replace the file if it is there
+    ///
+    /// Example: -o rocket.mp4 --overwrite
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    /// Also write the clip's best frame beside it, as .poster.jpg
+    ///
+    /// Example: -o rocket.mp4 --poster
+    #[arg(long, help_heading = "Output")]
+    pub poster: bool,
+
+    /// Also write its frames side by side, as .sheet.png
+    ///
+    /// Example: -o rocket.mp4 --sheet
+    #[arg(long, help_heading = "Output")]
+    pub sheet: bool,
+
+    /// Model whose autoencoder is used; the one that made the latents if absent
+    ///
+    /// A name from `kinora models`, a folder, or the file of a transformer with its parts around it.
+    ///
+    /// Example: --model wan2.1_t2v_1.3B_bf16
+    #[arg(long, value_name = "NAME|PATH", help_heading = "Model")]
+    pub model: Option<OsString>,
+
+    /// What the autoencoder computes with: auto, f32, bf16 or int8
+    ///
+    /// Example: --precision f32
+    #[arg(long, value_name = "NAME", value_parser = values::precision, default_value = "auto", help_heading = "Speed")]
+    pub precision: PrecisionChoice,
+
+    /// Most memory to use; what is free if absent
+    ///
+    /// In MB, GB, MiB or GiB. Where whole frames do not fit, they are made in tiles.
+    ///
+    /// Example: --max-memory 2GB
+    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true, help_heading = "Speed")]
+    pub max_memory: Option<u64>,
+
+    /// Threads that compute; as many as the machine has cores if absent
+    ///
+    /// Example: --threads 2
+    #[arg(long, value_name = "N", value_parser = values::threads, allow_negative_numbers = true, help_heading = "Speed")]
+    pub threads: Option<u32>,
+
+    /// Print the run report to standard output as JSON
+    ///
+    /// Example: --json > report.json
+    #[arg(long, help_heading = "Talk")]
+    pub json: bool,
+
+    /// Say nothing but errors
+    ///
+    /// Example: --quiet
+    #[arg(short, long, help_heading = "Talk")]
+    pub quiet: bool,
+}
