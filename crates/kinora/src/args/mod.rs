@@ -3,6 +3,7 @@
 mod decode;
 mod eval;
 mod generate;
+mod models;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub use decode::Decode;
 use decode::DECODE_EXAMPLES;
 pub use eval::Eval;
 use generate::GENERATE_EXAMPLES;
+use models::MODELS_EXAMPLES;
+pub use models::{Models, ModelsAction};
 pub use generate::Generate;
 
 /// The model that is used when none is named.
@@ -48,8 +51,8 @@ pub enum Command {
     /// Make the clip of latents that were kept
     #[command(after_help = DECODE_EXAMPLES)]
     Decode(Box<Decode>),
-    /// List the models that are installed, with size and licence
-    #[command(after_help = "Examples:\n  kinora models\n  kinora models --json")]
+    /// List the models that are installed, with size and licence, or add one
+    #[command(after_help = MODELS_EXAMPLES)]
     Models(Models),
     /// Show how a file was made, and the command that makes it again
     #[command(after_help = "Examples:\n  kinora inspect rocket.mp4\n  kinora inspect rocket.mp4 --json")]
@@ -99,16 +102,6 @@ impl From<Mode> for PromptMode {
             (false, false) => Self::Auto,
         }
     }
-}
-
-/// Flags of `kinora models`.
-#[derive(Debug, Args)]
-pub struct Models {
-    /// Print the list as JSON
-    ///
-    /// Example: --json
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Flags of `kinora inspect`.

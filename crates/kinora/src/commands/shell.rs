@@ -25,12 +25,18 @@ pub fn man(args: &Man) -> anyhow::Result<()> {
     let mut root = Cli::command().disable_help_subcommand(true);
     // Gives the parts their full names: `kinora-generate`.
     root.build();
-    for command in std::iter::once(&root).chain(root.get_subcommands()) {
+    for command in all(&root) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
         let file = folder.join(format!("{name}.1"));
         fs::write(&file, page(command.clone())?).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// A command and everything below it.
+fn all(command: &clap::Command) -> Vec<&clap::Command> {
+    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+    std::iter::once(command).chain(below.flat_map(all)).collect()
 }
 
 fn page(command: clap::Command) -> anyhow::Result<Vec<u8>> {
