@@ -1,4 +1,5 @@
-//! Ctrl-C: the first asks the run to stop at its next step, the second leaves at once.
+//! Ctrl-C: the first asks the run to stop at its next step, the second leaves at once. Work that has no steps is left at the
+//! first.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +28,7 @@ pub fn install(cancel: &CancelToken, talk: Talk, folder: PathBuf) -> anyhow::Res
     let cancel = cancel.clone();
     let on_signal = move || {
         if ASKED.swap(true, Ordering::SeqCst) {
-            if talk == Talk::Live {
-                eprint_raw(CLEAR_BELOW);
-            }
-            remove_unfinished(&folder);
-            std::process::exit(i32::from(STOPPED));
+            leave(talk, &folder);
         }
         cancel.cancel();
         if talk == Talk::Plain {
@@ -41,14 +38,28 @@ pub fn install(cancel: &CancelToken, talk: Talk, folder: PathBuf) -> anyhow::Res
     ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")
 }
 
-/// Removes what this process was writing: leaving at once runs no destructor. The names are those that `kinora-media`
-/// gives to files that are not whole yet.
+/// Connects Ctrl-C with work that writes a file into `folder` and has no steps at which it could stop.
+pub fn install_at_once(talk: Talk, folder: PathBuf) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || leave(talk, &folder)).context("cannot listen for Ctrl-C")
+}
+
+fn leave(talk: Talk, folder: &Path) -> ! {
+    if talk == Talk::Live {
+        eprint_raw(CLEAR_BELOW);
+    }
+    remove_unfinished(folder);
+    std::process::exit(i32::from(STOPPED));
+}
+
+/// Removes what this process was writing: leaving at once runs no destructor. The names are those that `kinora-media` and
+/// `kinora-weights` give to files that are not whole yet.
 fn remove_unfinished(folder: &Path) {
     let ours = format!(".kinora-{}-", std::process::id());
+    let our_weights = format!(".{}.unfinished", std::process::id());
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(&ours) && name.ends_with(".part") {
+        if name.starts_with(&ours) && name.ends_with(".part") || name.ends_with(&our_weights) {
             let path = entry.path();
             let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
         }
@@ -68,10 +79,14 @@ mod tests {
     fn only_our_own_unfinished_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let ours = folder.path().join(format!(".kinora-{}-0.part", std::process::id()));
-        let others = [".kinora-1-0.part", "clip.mp4"].map(|name| folder.path().join(name));
+        let weights = format!("a.safetensors.{}.unfinished", std::process::id());
+        let weights = folder.path().join(weights);
+        let others =
+            [".kinora-1-0.part", "clip.mp4", "a.safetensors.1.unfinished"].map(|name| folder.path().join(name));
         std::fs::create_dir(&ours).unwrap();
+        std::fs::write(&weights, b"x").unwrap();
         others.iter().for_each(|path| std::fs::write(path, b"x").unwrap());
         remove_unfinished(folder.path());
-        assert!(!ours.exists() && others.iter().all(|path| path.exists()));
+        assert!(!ours.exists() && !weights.exists() && others.iter().all(|path| path.exists()));
     }
 }

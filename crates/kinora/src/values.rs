@@ -7,6 +7,9 @@ use kinora_media::{Format, Fps};
 use kinora_pipeline::memory::MemorySize;
 use kinora_pipeline::{CacheChoice, Error, LoraChoice, PrecisionChoice, Request, Size};
 use kinora_sampling::{Expert, Sampler};
+use kinora_weights::{FloatType, QuantKind};
+
+use crate::args::KeptOr;
 
 /// Most frames that may be asked for: the longest clip at the highest rate.
 const MAX_FRAMES: u64 = (Request::MAX_SECONDS * Request::MAX_FPS) as u64;
@@ -81,7 +84,7 @@ pub fn shift(text: &str) -> Result<f64, String> {
 
 /// `--cache`.
 pub fn cache(text: &str) -> Result<CacheChoice, String> {
-    by_library(text)
+    by_pipeline(text)
 }
 
 /// `--lora`: `FILE[:STRENGTH][@high|@low]`.
@@ -195,6 +198,26 @@ pub fn precision(text: &str) -> Result<PrecisionChoice, String> {
 /// `--max-memory`, in bytes.
 pub fn memory(text: &str) -> Result<u64, String> {
     by_pipeline::<MemorySize>(text).map(|size| size.bytes)
+}
+
+/// `--dtype`.
+pub fn float_type(text: &str) -> Result<KeptOr, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "keep" => Ok(KeptOr(None)),
+        "f32" | "fp32" => Ok(KeptOr(Some(FloatType::F32))),
+        "f16" | "fp16" => Ok(KeptOr(Some(FloatType::F16))),
+        "bf16" => Ok(KeptOr(Some(FloatType::Bf16))),
+        _ => Err("not keep, f32, f16 or bf16\nhint: for example --dtype bf16".into()),
+    }
+}
+
+/// `--kind`.
+pub fn quant_kind(text: &str) -> Result<QuantKind, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "int8" => Ok(QuantKind::Int8),
+        "fp8" | "f8" | "f8_e4m3" | "fp8_e4m3" => Ok(QuantKind::F8E4M3),
+        _ => Err("not int8 or fp8\nhint: for example --kind int8".into()),
+    }
 }
 
 /// `--format`.

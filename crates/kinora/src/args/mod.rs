@@ -4,6 +4,7 @@ mod decode;
 mod eval;
 mod generate;
 mod models;
+mod weights;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,14 +13,16 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kinora_pipeline::PromptMode;
 
-use eval::EVAL_EXAMPLES;
-pub use decode::Decode;
 use decode::DECODE_EXAMPLES;
+pub use decode::Decode;
+use eval::EVAL_EXAMPLES;
 pub use eval::Eval;
 use generate::GENERATE_EXAMPLES;
+pub use generate::Generate;
 use models::MODELS_EXAMPLES;
 pub use models::{Models, ModelsAction};
-pub use generate::Generate;
+use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};
+pub use weights::{Convert, KeptOr, Quantize};
 
 /// The model that is used when none is named.
 pub const DEFAULT_MODEL: &str = "toybox";
@@ -54,8 +57,11 @@ pub enum Command {
     /// List the models that are installed, with size and licence, or add one
     #[command(after_help = MODELS_EXAMPLES)]
     Models(Models),
-    /// Show how a file was made, and the command that makes it again
-    #[command(after_help = "Examples:\n  kinora inspect rocket.mp4\n  kinora inspect rocket.mp4 --json")]
+    /// Show how a file was made and the command that makes it again, or which weights it holds
+    #[command(
+        after_help = "Examples:\n  kinora inspect rocket.mp4\n  kinora inspect rocket.mp4 --json\n  \
+                            kinora inspect wan2.1_t2v_1.3B_bf16.safetensors"
+    )]
     Inspect(Inspect),
     /// Show what is understood of a prompt, and what the model will not know
     #[command(
@@ -65,6 +71,12 @@ pub enum Command {
     /// Score a model: make a clip of each prompt of a set and let the judge look at it
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Box<Eval>),
+    /// Write the weights of a model as safetensors
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert(Convert),
+    /// Make the weights of a model smaller: 8 bits in place of 16 or 32
+    #[command(after_help = QUANTIZE_EXAMPLES)]
+    Quantize(Quantize),
     /// Print completions for a shell
     #[command(
         after_help = "Examples:\n  kinora completions bash > ~/.local/share/bash-completion/completions/kinora\n  \
@@ -107,12 +119,12 @@ impl From<Mode> for PromptMode {
 /// Flags of `kinora inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A clip or image, made by Kinora or not
+    /// A clip or image, made by Kinora or not; or a file of weights or latents
     ///
     /// Example: rocket.mp4
     pub file: PathBuf,
 
-    /// Print the recipe as JSON
+    /// Print everything as JSON
     ///
     /// Example: --json
     #[arg(long)]
@@ -173,8 +185,10 @@ mod tests {
     use super::*;
 
     fn all_commands() -> Vec<clap::Command> {
-        let root = Cli::command();
-        root.get_subcommands().cloned().collect()
+        let below = |command: &clap::Command| command.get_subcommands().cloned().collect::<Vec<_>>();
+        let first = below(&Cli::command());
+        let second = first.iter().flat_map(below).collect();
+        [first, second].concat()
     }
 
     #[test]
@@ -201,8 +215,17 @@ mod tests {
 
     #[test]
     fn the_examples_parse() {
-        for text in [EXAMPLES, EVAL_EXAMPLES, GENERATE_EXAMPLES] {
-            for line in text.lines().filter_map(|line| line.trim().strip_prefix("kinora ")) {
+        let after_help = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
+        let texts: Vec<_> = all_commands().iter().filter_map(after_help).collect();
+        assert!(texts.len() >= 12 && texts.iter().all(|text| text.starts_with("Examples:\n  ")));
+        for text in texts.iter().map(String::as_str).chain([EXAMPLES]) {
+            let lines = text.lines().filter_map(|line| line.strip_prefix("  kinora "));
+            // What the shell takes for itself.
+            let ends = [" > ", " < ", " | "];
+            for line in lines.map(|line| {
+                ends.iter()
+                    .fold(line, |line, end| line.split(end).next().unwrap_or(line))
+            }) {
                 let words = line.split('"').enumerate().flat_map(|(i, part)| match i % 2 {
                     0 => part.split_whitespace().map(str::to_owned).collect(),
                     _ => vec![part.to_owned()],

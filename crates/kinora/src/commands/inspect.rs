@@ -1,18 +1,21 @@
-//! `kinora inspect`: how a file was made, and the command that makes it again.
+//! `kinora inspect`: how a file was made, and the command that makes it again; or what a file of weights holds.
 
 use std::path::Path;
 
 use kinora_media::ClipInfo;
-use kinora_pipeline::{Error, Recipe, read_recipe};
+use kinora_pipeline::{Error, LoraRecord, Recipe, read_recipe};
 use serde_json::json;
 
-use super::table;
+use super::{table, weights_file};
 use crate::args::Inspect;
 use crate::{repeat, stdout, units};
 
 /// Prints what is known of the file.
 pub fn run(args: &Inspect) -> anyhow::Result<()> {
     let path = args.file.as_path();
+    if weights_file::is_one(path) {
+        return weights_file::run(path, args.json);
+    }
     let info = kinora_media::probe(path).map_err(|source| Error::Input {
         path: path.to_owned(),
         source,
@@ -52,11 +55,30 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
             "model",
             format!("{} {}, weights {}", model.name, model.version, model.weights_hash),
         ),
+        (
+            "loras",
+            recipe.loras.iter().map(lora_line).collect::<Vec<_>>().join("; "),
+        ),
         ("seed", recipe.seed.to_string()),
         ("noise", recipe.noise.clone()),
         ("sampler", format!("{}, {} steps", recipe.sampler, recipe.steps)),
         ("schedule", format!("{}, shift {}", recipe.schedule, recipe.shift)),
-        ("guidance", recipe.guidance_scale.to_string()),
+        ("guidance", guidance_line(recipe)),
+        (
+            "strength",
+            recipe
+                .strength
+                .map(|part| format!("{part} of the given clip made anew"))
+                .unwrap_or_default(),
+        ),
+        (
+            "control",
+            recipe
+                .control_scale
+                .map(|scale| format!("scale {scale}"))
+                .unwrap_or_default(),
+        ),
+        ("step cache", recipe.cache.clone().unwrap_or_default()),
         ("size", format!("{} ({})", recipe.size.written, recipe.size.how)),
         ("length", length_line(recipe)),
         (
@@ -73,6 +95,22 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
         None => "\n",
     };
     format!("{lines}\nto make it again:\n  {}{input}", table::printable(&command))
+}
+
+/// `5`, `4, 3 for the expert of low noise, in the first 20 steps`.
+fn guidance_line(recipe: &Recipe) -> String {
+    let mut parts = vec![recipe.guidance_scale.to_string()];
+    let low = recipe.guidance_scale_low.filter(|&low| low != recipe.guidance_scale);
+    parts.extend(low.map(|low| format!("{low} for the expert of low noise")));
+    parts.extend(recipe.guided_steps.map(|steps| format!("in the first {steps} steps")));
+    parts.join(", ")
+}
+
+/// `style.safetensors at 0.8 (expert high), sha256 ...`.
+fn lora_line(lora: &LoraRecord) -> String {
+    let expert = lora.expert.as_ref().map(|expert| format!(" (expert {expert})"));
+    let expert = expert.unwrap_or_default();
+    format!("{} at {}{expert}, sha256 {}", lora.name, lora.strength, lora.sha256)
 }
 
 /// What the file has, and how that was reached if there is more to it.

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod convert;
 mod decode;
 mod eval;
 mod generate;
@@ -7,8 +8,10 @@ mod inspect;
 mod models;
 mod parse;
 mod profile;
+mod quantize;
 mod shell;
 mod table;
+mod weights_file;
 
 use crate::args::Command;
 
@@ -21,6 +24,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     }

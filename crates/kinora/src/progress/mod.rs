@@ -1,5 +1,6 @@
 //! Says on stderr how a run is going: lines for a log file, or a bar and a small preview for a terminal.
 
+mod bytes;
 mod clips;
 mod live;
 mod meter;
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use kinora_pipeline::{CancelToken, Event, Observer};
 
+pub use bytes::Bytes;
 pub use clips::Clips;
 pub use live::CLEAR_BELOW;
 use live::Live;

@@ -30,12 +30,25 @@ impl TimeLeft {
         }
     }
 
-    /// What is left; unknown until one unit is finished.
-    pub fn estimate(&self, now: Duration) -> Option<Duration> {
+    /// Units a second; unknown until one unit is finished.
+    pub fn rate(&self) -> Option<f64> {
+        let (units, took) = self.measured()?;
+        Some(units as f64 / took.as_secs_f64()).filter(|rate| rate.is_finite())
+    }
+
+    /// Units that the marks span, and how long they took.
+    fn measured(&self) -> Option<(usize, Duration)> {
         let (&(first, from), &(last, to)) = (self.marks.front()?, self.marks.back()?);
         let units = last.checked_sub(first).filter(|&units| units > 0)?;
-        let pace = to.checked_sub(from)?.div_f64(units as f64);
-        let whole = pace.mul_f64(self.of.saturating_sub(last) as f64);
+        Some((units, to.checked_sub(from)?))
+    }
+
+    /// What is left; unknown until one unit is finished.
+    pub fn estimate(&self, now: Duration) -> Option<Duration> {
+        let (units, took) = self.measured()?;
+        let &(last, to) = self.marks.back()?;
+        // As a share first: the time of one byte is less than a duration can hold.
+        let whole = took.mul_f64(self.of.saturating_sub(last) as f64 / units as f64);
         Some(whole.saturating_sub(now.saturating_sub(to)))
     }
 }

@@ -67,6 +67,24 @@ const CASES: &[(&[&str], &str)] = &[
     (&["eval", "--kinds", "seen,odd"], "held_out"),
     (&["eval", "--limit", "0"], "--limit"),
     (&["completions", "tcsh"], "bash"),
+    (&["generate", "a cat", "--strength", "2", "--video", "a.mp4"], "up to 1"),
+    (&["generate", "a cat", "--strength", "0.5"], "--video"),
+    (&["generate", "a cat", "--mask", "a.png"], "--control"),
+    (&["generate", "a cat", "--cache", "fast"], "easy"),
+    (&["generate", "a cat", "--lora", "a.safetensors:99"], "-10 to 10"),
+    (&["generate", "a cat", "--lora", ":0.5"], "style.safetensors:0.8"),
+    (&["generate", "a cat", "--shift", "0"], "--shift 5"),
+    (&["generate", "a cat", "--control-scale", "-1"], "0 to 4"),
+    (&["decode"], "<LATENTS>"),
+    (&["decode", "a.latents.safetensors", "--format", "avi"], "webm"),
+    (&["models", "ad"], "'add'"),
+    (&["models", "add"], "<PATH>"),
+    (&["convert", "a.pth"], "--output"),
+    (&["convert", "a.pth", "-o", "b.safetensors", "--dtype", "int8"], "bf16"),
+    (
+        &["quantize", "a.safetensors", "-o", "b.safetensors", "--kind", "q4"],
+        "fp8",
+    ),
 ];
 
 #[test]

@@ -11,7 +11,12 @@ fn help_is_as_recorded() {
         ("help.txt", &["--help"][..]),
         ("help-generate-short.txt", &["generate", "-h"]),
         ("help-generate.txt", &["generate", "--help"]),
+        ("help-decode.txt", &["decode", "--help"]),
         ("help-models.txt", &["models", "--help"]),
+        ("help-models-list.txt", &["models", "list", "--help"]),
+        ("help-models-add.txt", &["models", "add", "--help"]),
+        ("help-convert.txt", &["convert", "--help"]),
+        ("help-quantize.txt", &["quantize", "--help"]),
         ("help-inspect.txt", &["inspect", "--help"]),
         ("help-parse.txt", &["parse", "--help"]),
         ("help-eval.txt", &["eval", "--help"]),
@@ -53,10 +58,22 @@ fn manual_pages_are_printed_and_written() {
     let folder = TempDir::new().unwrap();
     kinora(folder.path(), &["man", "--dir", "pages/man1"]).expect_code(0);
     let pages = names_in(&folder.path().join("pages/man1"));
-    let expected =
-        ["completions", "eval", "generate", "inspect", "man", "models", "parse"].map(|name| format!("kinora-{name}.1"));
-    assert_eq!(pages[..7], expected);
-    assert_eq!(pages[7], "kinora.1");
+    let expected = [
+        "-completions",
+        "-convert",
+        "-decode",
+        "-eval",
+        "-generate",
+        "-inspect",
+        "-man",
+        "-models-add",
+        "-models-list",
+        "-models",
+        "-parse",
+        "-quantize",
+        "",
+    ];
+    assert_eq!(pages, expected.map(|name| format!("kinora{name}.1")));
     let page = std::fs::read_to_string(folder.path().join("pages/man1/kinora-generate.1")).unwrap();
     assert!(
         page.contains("\\-\\-guidance") && page.contains("Example: \\-\\-steps 24"),
