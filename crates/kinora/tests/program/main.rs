@@ -13,3 +13,6 @@ mod snapshot;
 mod speed;
 mod stopping;
 mod support;
+mod wan;
+mod wan_model;
+mod weights;
