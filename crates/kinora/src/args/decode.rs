@@ -82,6 +82,12 @@ pub struct Decode {
     #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true, help_heading = "Speed")]
     pub max_memory: Option<u64>,
 
+    /// Decode with this tiny autoencoder (taew2_1, taew2_2) instead of the model's own
+    ///
+    /// Example: --decoder taew2_1.safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Speed")]
+    pub decoder: Option<PathBuf>,
+
     /// Threads that compute; as many as the machine has cores if absent
     ///
     /// Example: --threads 2

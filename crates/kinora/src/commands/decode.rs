@@ -103,6 +103,7 @@ fn open(args: &Decode, recipe: &Recipe) -> anyhow::Result<Pipeline> {
         precision: args.precision,
         max_memory_bytes: args.max_memory,
         loras: Vec::new(),
+        tiny_decoder: args.decoder.clone(),
     };
     if let Some(model) = &args.model {
         return Ok(Pipeline::open(generate::model_name(model)?, options)?);
