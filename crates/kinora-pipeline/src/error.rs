@@ -156,7 +156,7 @@ impl Error {
     }
 
     /// The kind of trouble with files of weights: most are about the model, some about a file that is being written.
-    pub const fn kind_of_weights(error: &kinora_weights::Error) -> ErrorKind {
+    pub fn kind_of_weights(error: &kinora_weights::Error) -> ErrorKind {
         match error.is_about_writing() {
             true => ErrorKind::Output,
             false => ErrorKind::Model,

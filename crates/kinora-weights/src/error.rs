@@ -301,8 +301,9 @@ impl From<crate::lora::LoraError> for Error {
 
 impl Error {
     /// True if a file could not be written; everything else is about files that are read.
-    pub const fn is_about_writing(&self) -> bool {
+    pub fn is_about_writing(&self) -> bool {
         match self {
+            Self::Pull(error) => matches!(**error, crate::PullError::NoSpace { .. }),
             Self::CannotWrite { .. } | Self::NotAdded { .. } => true,
             // The verbs of `Unfinished` and of `registry::add`.
             Self::Io { action, .. } => matches!(

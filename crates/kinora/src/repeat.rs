@@ -54,7 +54,7 @@ impl Line {
 }
 
 /// Quotes a word for a POSIX shell, if it needs that.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "-_./:,+=@%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.into(),

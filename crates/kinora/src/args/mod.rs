@@ -4,6 +4,7 @@ mod decode;
 mod eval;
 mod generate;
 mod models;
+mod pull;
 mod weights;
 
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ use generate::GENERATE_EXAMPLES;
 pub use generate::Generate;
 use models::MODELS_EXAMPLES;
 pub use models::{Models, ModelsAction};
+use pull::PULL_EXAMPLES;
+pub use pull::Pull;
 use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};
 pub use weights::{Convert, KeptOr, Quantize};
 
@@ -71,6 +74,9 @@ pub enum Command {
     /// Score a model: make a clip of each prompt of a set and let the judge look at it
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Box<Eval>),
+    /// Get a model from a server, after its licence and size have been seen
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull(Pull),
     /// Write the weights of a model as safetensors
     #[command(after_help = CONVERT_EXAMPLES)]
     Convert(Convert),
@@ -217,7 +223,7 @@ mod tests {
     fn the_examples_parse() {
         let after_help = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
         let texts: Vec<_> = all_commands().iter().filter_map(after_help).collect();
-        assert!(texts.len() >= 12 && texts.iter().all(|text| text.starts_with("Examples:\n  ")));
+        assert!(texts.len() >= 13 && texts.iter().all(|text| text.starts_with("Examples:\n  ")));
         for text in texts.iter().map(String::as_str).chain([EXAMPLES]) {
             let lines = text.lines().filter_map(|line| line.strip_prefix("  kinora "));
             // What the shell takes for itself.

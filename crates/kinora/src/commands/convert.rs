@@ -59,17 +59,22 @@ pub(super) fn check_output(output: &Path, overwrite: bool) -> Result<(), Error> 
     }
 }
 
+/// How work on files talks here.
+pub(super) fn talk(quiet: bool) -> Talk {
+    match (quiet, terminal::is_live()) {
+        (true, _) => Talk::Quiet,
+        (false, true) => Talk::Live,
+        (false, false) => Talk::Plain,
+    }
+}
+
 /// Does work that writes `output`; Ctrl-C leaves nothing of it.
 pub(super) fn with_progress<T>(
     output: &Path,
     quiet: bool,
     work: impl FnOnce(&mut dyn FnMut(WriteProgress<'_>)) -> kinora_weights::Result<T>,
 ) -> anyhow::Result<T> {
-    let talk = match (quiet, terminal::is_live()) {
-        (true, _) => Talk::Quiet,
-        (false, true) => Talk::Live,
-        (false, false) => Talk::Plain,
-    };
+    let talk = talk(quiet);
     interrupt::install_at_once(talk, output_name::folder(output))?;
     let mut bytes = Bytes::new(std::io::stderr(), talk);
     let result = work(&mut |progress: WriteProgress<'_>| {

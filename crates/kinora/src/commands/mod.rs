@@ -8,6 +8,7 @@ mod inspect;
 mod models;
 mod parse;
 mod profile;
+mod pull;
 mod quantize;
 mod shell;
 mod table;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Completions(args) => shell::completions(&args),

@@ -79,6 +79,8 @@ const CASES: &[(&[&str], &str)] = &[
     (&["decode", "a.latents.safetensors", "--format", "avi"], "webm"),
     (&["models", "ad"], "'add'"),
     (&["models", "add"], "<PATH>"),
+    (&["pull"], "<NAME|URL>"),
+    (&["pull", "wan2.1-t2v-1.3b", "--list"], "--list"),
     (&["convert", "a.pth"], "--output"),
     (&["convert", "a.pth", "-o", "b.safetensors", "--dtype", "int8"], "bf16"),
     (

@@ -15,6 +15,7 @@ fn help_is_as_recorded() {
         ("help-models.txt", &["models", "--help"]),
         ("help-models-list.txt", &["models", "list", "--help"]),
         ("help-models-add.txt", &["models", "add", "--help"]),
+        ("help-pull.txt", &["pull", "--help"]),
         ("help-convert.txt", &["convert", "--help"]),
         ("help-quantize.txt", &["quantize", "--help"]),
         ("help-inspect.txt", &["inspect", "--help"]),
@@ -70,6 +71,7 @@ fn manual_pages_are_printed_and_written() {
         "-models-list",
         "-models",
         "-parse",
+        "-pull",
         "-quantize",
         "",
     ];

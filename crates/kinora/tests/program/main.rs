@@ -9,6 +9,7 @@ mod files;
 mod generation;
 mod help;
 mod prompts;
+mod pull;
 mod snapshot;
 mod speed;
 mod stopping;

@@ -57,6 +57,7 @@ pub fn program(folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("KINORA_MODELS")
+        .env_remove("KINORA_MODEL_SOURCE")
         .env("XDG_DATA_HOME", folder)
         .env_remove("COLUMNS");
     command

@@ -45,11 +45,12 @@ pub fn diffusers(folder: &Path, name: &str) {
     write(&home, "tokenizer/tokenizer.json", tokenizer());
     for part in ["transformer", "vae", "text_encoder"] {
         write(&home, &format!("{part}/config.json"), config(part));
-        write(
-            &home,
-            &format!("{part}/diffusion_pytorch_model.safetensors"),
-            weights(part),
-        );
+        // The libraries that save them have names of their own.
+        let file = match part {
+            "text_encoder" => "model.safetensors",
+            _ => "diffusion_pytorch_model.safetensors",
+        };
+        write(&home, &format!("{part}/{file}"), weights(part));
     }
 }
 
