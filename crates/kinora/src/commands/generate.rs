@@ -184,7 +184,10 @@ fn plan_table(plan: &RunPlan) -> String {
     let tiles = memory.tile_px.map(|side| format!("in tiles of {side} pixels"));
     table::pairs(&[
         ("precision", format!("{} ({})", plan.precision, plan.precision_reason)),
-        ("weights", memory.weights.name().to_owned()),
+        (
+            "weights",
+            memory.weights.name().trim_start_matches("weights ").to_owned(),
+        ),
         ("guidance", memory.guidance.name().to_owned()),
         ("decoding", tiles.unwrap_or_else(|| "whole frames".into())),
         ("loaded", units::bytes(memory.loaded_bytes)),

@@ -116,7 +116,10 @@ fn described(path: &Path, file: &Checkpoint, found: &kinora_weights::Result<Reco
     ]);
     if let Err(error) = found {
         let lines = error.to_string();
-        text.extend(lines.lines().map(|line| {
+        // The hint of a file that is not recognised leads here.
+        let is_foreign = matches!(error, kinora_weights::Error::NotRecognised { .. });
+        let lines = lines.lines().filter(|line| !is_foreign || !line.starts_with("hint: "));
+        text.extend(lines.map(|line| {
             table::printable(line)
                 + "
 "

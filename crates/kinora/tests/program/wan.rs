@@ -1,9 +1,13 @@
 //! Models of the Wan family through the program, at the size of a golden.
 
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::Stdio;
 
 use tempfile::TempDir;
 
+#[cfg(unix)]
+use crate::support::ended;
 use crate::support::{Run, kinora, names_in};
 use crate::wan_model;
 
@@ -306,4 +310,45 @@ fn what_holds_no_latents_is_refused() {
     )
     .expect_code(3);
     assert_eq!(names_in(elsewhere.path()), ["a.latents.safetensors"]);
+}
+
+/// Runs the program where no file may become larger than 24 kB (48 in some shells), as on a disk that is full.
+#[cfg(unix)]
+fn with_a_full_disk(folder: &Path, args: &[&str]) -> Run {
+    let mut shell = std::process::Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 48; exec \"$0\" \"$@\"";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_kinora")]).args(args);
+    let shell = shell
+        .current_dir(folder)
+        .env("XDG_DATA_HOME", folder)
+        .env_remove("KINORA_MODELS");
+    ended(shell.stdin(Stdio::null()).output().unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_costs_the_frames_but_not_the_latents() {
+    let folder = with_model();
+    let args = [
+        "generate", PROMPT, "--model", "tiny", "--seed", "7", "--size", "128x128", "--frames", "5",
+    ];
+    let args = [&args[..], &["--steps", "2", "-o", "a.gif"]].concat();
+    let run = with_a_full_disk(folder.path(), &args).expect_code(5);
+    assert!(
+        run.stderr.contains("could not write a.gif") && run.stderr.contains("`kinora decode a.latents.safetensors`"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(names_in(folder.path()), ["a.latents.safetensors", "tiny"]);
+    kinora(folder.path(), &["decode", "a.latents.safetensors", "--format", "gif"]).expect_code(0);
+    let decoded = read(&folder, "a.gif");
+    kinora(folder.path(), &[&args[..], &["--overwrite"]].concat()).expect_code(0);
+    assert!(read(&folder, "a.gif") == decoded, "other bytes");
+    // The latents of the run that came to an end are gone, as nobody asked for them.
+    assert_eq!(names_in(folder.path()), ["a.gif", "tiny"]);
+
+    let whole = "tiny/transformer/diffusion_pytorch_model.safetensors";
+    with_a_full_disk(folder.path(), &["convert", whole, "-o", "x.safetensors"]).expect_code(5);
+    with_a_full_disk(folder.path(), &["quantize", whole, "-o", "x.safetensors"]).expect_code(5);
+    assert_eq!(names_in(folder.path()), ["a.gif", "tiny"]);
 }
