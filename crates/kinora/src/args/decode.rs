@@ -13,10 +13,10 @@ pub(super) const DECODE_EXAMPLES: &str = "\
 Examples:
   kinora decode rocket.latents.safetensors
   kinora decode rocket.latents.safetensors -o rocket.webm --sheet
-  kinora decode rocket.latents.safetensors --model ~/models/wan2.1_t2v_1.3B_bf16.safetensors --max-memory 6GB
+  kinora decode rocket.latents.safetensors --model wan2.1-t2v-1.3b --max-memory 6GB
 
-`kinora generate` leaves such a file beside a clip with --keep-latents, and whenever it has made the latents but
-cannot finish the clip.";
+`kinora generate` leaves such a file beside a clip with --keep-latents, and whenever it has made
+the latents but cannot finish the clip.";
 
 /// Flags of `kinora decode`.
 #[derive(Debug, Args)]

@@ -15,8 +15,8 @@ Examples:
   kinora models add ~/ComfyUI/models/diffusion_models/wan2.1_t2v_1.3B_bf16.safetensors
   kinora models add ~/models/Wan2.1-T2V-1.3B-Diffusers
 
-Nothing is copied: a small model.json in the first folder of $KINORA_MODELS, or in kinora/models of the user's
-data folder, names the files where they lie.";
+Nothing is copied: a small model.json in the first folder of $KINORA_MODELS, or in kinora/models
+of the user's data folder, names the files where they lie.";
 
 /// Flags of `kinora models`.
 #[derive(Debug, Args)]

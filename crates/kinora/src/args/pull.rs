@@ -11,8 +11,8 @@ Examples:
   kinora pull wan2.1-t2v-1.3b --yes --dir /data/models
   kinora pull https://models.example.org/style.safetensors --dir loras
 
-A pull that was stopped goes on where it was: run the same command again. This is the only command that uses the
-network.";
+A pull that was stopped goes on where it was: run the same command again.
+No other command uses the network.";
 
 /// Flags of `kinora pull`.
 #[derive(Debug, Args)]

@@ -13,16 +13,17 @@ Examples:
   kinora convert wan2.1-t2v-14b-Q4_K_M.gguf -o wan2.1-t2v-14b.safetensors --dtype bf16
   kinora convert self_forcing_dmd.pt -o self-forcing.safetensors --only generator_ema
 
-A PyTorch file is a program for a small machine; only the few instructions that make tensors are carried out, and a
-file with others is refused. One tensor at a time is in memory.";
+A PyTorch file is a program for a small machine; only the few instructions that make tensors are
+carried out, and a file with others is refused. One tensor at a time is in memory.";
 
 pub(super) const QUANTIZE_EXAMPLES: &str = "\
 Examples:
   kinora quantize wan2.1_t2v_14B_bf16.safetensors -o wan2.1_t2v_14B_int8.safetensors
   kinora quantize umt5-xxl-bf16.safetensors -o umt5-xxl-fp8.safetensors --kind fp8
 
-Rounded are the matrices of the blocks; embeddings, norms and biases stay as they are. The table at the end says what
-that costs: the mean squared error relative to the weights, and the cosine between rounded and exact weights.";
+Rounded are the matrices of the blocks; embeddings, norms and biases stay as they are. The table at
+the end says what that costs: the squared error in parts of the squared weights, and the cosine
+between rounded and exact weights.";
 
 /// Flags of `kinora convert`.
 #[derive(Debug, Args)]

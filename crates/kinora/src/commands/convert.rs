@@ -50,11 +50,12 @@ pub(super) fn sizes([before, after]: [u64; 2]) -> String {
 }
 
 /// Finds a file that is in the way before an hour has been spent.
-pub(super) fn check_output(output: &Path, overwrite: bool) -> Result<(), Error> {
+pub(super) fn check_output(output: &Path, overwrite: bool) -> anyhow::Result<()> {
     match output.exists() && !overwrite {
         true => Err(Error::OutputExists {
             path: output.to_owned(),
-        }),
+        }
+        .into()),
         false => Ok(()),
     }
 }

@@ -149,19 +149,19 @@ fn check_seeds(request: &Request) -> Result<(), Usage> {
 }
 
 /// `--profile` must be able to write too; nobody waits an hour to hear that it is not.
-fn check_profile(args: &Generate) -> Result<(), Error> {
+fn check_profile(args: &Generate) -> anyhow::Result<()> {
     match args.profile.as_ref().filter(|path| path.exists() && !args.overwrite) {
-        Some(path) => Err(Error::OutputExists { path: path.clone() }),
+        Some(path) => Err(Error::OutputExists { path: path.clone() }.into()),
         None => Ok(()),
     }
 }
 
 /// Finds a file that is in the way before an hour has been spent on the clip before it.
-fn check_outputs(request: &Request) -> Result<(), Error> {
+fn check_outputs(request: &Request) -> anyhow::Result<()> {
     let paths =
         (0..request.variants).map(|variant| output_name::of_variant(&request.output, variant, request.variants));
     match paths.into_iter().find(|path| path.exists() && !request.overwrite) {
-        Some(path) => Err(Error::OutputExists { path }),
+        Some(path) => Err(Error::OutputExists { path }.into()),
         None => Ok(()),
     }
 }
