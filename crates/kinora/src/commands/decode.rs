@@ -17,7 +17,7 @@ const ENDING: &str = ".latents.safetensors";
 
 /// Makes the clip and says what was made.
 pub fn run(args: &Decode) -> anyhow::Result<()> {
-    let saved = SavedLatents::read(&args.latents)?;
+    let saved = read(&args.latents)?;
     let request = request(args, &saved.recipe)?;
     if let Some(threads) = args.threads {
         kinora_kernels::set_threads(threads as usize)?;
@@ -49,6 +49,21 @@ pub fn run(args: &Decode) -> anyhow::Result<()> {
         stdout::write_json(&report)?;
     }
     Ok(())
+}
+
+/// Latents are what a user hands in, whatever their file has in common with those of models.
+fn read(path: &Path) -> anyhow::Result<SavedLatents> {
+    Ok(SavedLatents::read(path).map_err(|error| match error {
+        Error::Weights(source) => {
+            let text = source.to_string();
+            let reason = text.split("\nhint:").next().unwrap_or(&text).to_owned();
+            Error::NotLatents {
+                path: path.to_owned(),
+                reason,
+            }
+        }
+        error => error,
+    })?)
 }
 
 fn request(args: &Decode, recipe: &Recipe) -> anyhow::Result<DecodeRequest> {
