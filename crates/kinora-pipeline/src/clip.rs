@@ -7,7 +7,6 @@ use kinora_models::wan::LoadOptions;
 use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
 use kinora_tensor::{Arena, Tensor};
 
-use crate::Result;
 use crate::diffuse::{Denoised, Emit, Known, Settings, diffuse, diffuse_blocks};
 use crate::inputs::Inputs;
 use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
@@ -20,6 +19,7 @@ use crate::report::Recipe;
 use crate::request::Request;
 use crate::saved::{SavedLatents, SavedPart};
 use crate::stopwatch::Stopwatch;
+use crate::{Error, Result};
 
 /// The text of a run as the transformer reads it.
 pub(crate) struct Context {
@@ -135,7 +135,7 @@ impl ClipMaker<'_> {
             settings,
             not_new,
         } = part;
-        let Denoised { latents, cache } = watch.stage(Stage::Diffuse, |observer| {
+        let denoised = watch.stage(Stage::Diffuse, |observer| {
             let channels = self.model.vae_config.latent_channels();
             let (experts, previewer) = (&self.model.experts, self.model.previewer());
             diffuse(
@@ -148,7 +148,11 @@ impl ClipMaker<'_> {
                 observer,
                 cancel,
             )
-        })?;
+        });
+        if let Err(error) = &denoised {
+            out.give_up(error, watch.observer());
+        }
+        let Denoised { latents, cache } = denoised?;
         drop(conditioning);
         self.arena.trim();
         if self.memory.weights != WeightsMode::Kept {
@@ -378,6 +382,16 @@ impl Out {
         };
         self.saved.parts.push(part);
         self.saved.write(path)
+    }
+
+    /// A part that was not denoised: whoever stopped the run does not want what there is of it; after a failure it is kept.
+    fn give_up(&self, error: &Error, observer: &mut dyn Observer) {
+        match (error, &self.kept) {
+            // One that cannot be removed does no harm.
+            (Error::Cancelled { .. }, Some(path)) if !self.saved.parts.is_empty() => drop(std::fs::remove_file(path)),
+            (_, Some(path)) if !self.saved.parts.is_empty() => note_kept(path, observer),
+            _ => {}
+        }
     }
 
     fn note_if_failed(&self, rendered: Result<()>, observer: &mut dyn Observer) -> Result<()> {
