@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// A clip could not be made.
     #[error(transparent)]
-    Pipeline(#[from] kinora_pipeline::Error),
+    Pipeline(Box<kinora_pipeline::Error>),
     /// A picture could not be made or written.
     #[error(transparent)]
     Media(#[from] kinora_media::Error),
@@ -109,6 +109,12 @@ impl Error {
             Self::Pipeline(error) => error.kind(),
             Self::Record { .. } | Self::Tensor(_) => ErrorKind::Internal,
         }
+    }
+}
+
+impl From<kinora_pipeline::Error> for Error {
+    fn from(error: kinora_pipeline::Error) -> Self {
+        Self::Pipeline(Box::new(error))
     }
 }
 

@@ -15,11 +15,11 @@ use crate::model::Experts;
 /// Text prepared for one of the ways to call the model.
 enum Text {
     /// The prompt alone.
-    Single(Context),
+    Single(Box<Context>),
     /// Prompt and negative prompt as a batch of two.
-    Batched(Context),
+    Batched(Box<Context>),
     /// Prompt, then negative prompt.
-    Sequential { cond: Context, uncond: Context },
+    Sequential { cond: Box<Context>, uncond: Box<Context> },
 }
 
 /// A loaded expert with its text.
@@ -114,7 +114,9 @@ impl<'a> Denoiser<'a> {
 
     fn prepare(&self, transformer: &Transformer, guided: bool) -> Result<Text> {
         let conditioning = self.conditioning;
-        let embed = |text: &Tensor| transformer.embed_context(text, conditioning.image.as_ref());
+        let embed = |text: &Tensor| -> Result<Box<Context>> {
+            Ok(Box::new(transformer.embed_context(text, conditioning.image.as_ref())?))
+        };
         let uncond = conditioning.uncond.filter(|_| guided);
         Ok(match uncond {
             None => Text::Single(embed(conditioning.cond)?),

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// A text encoder with its tokenizer.
 pub(crate) enum Text {
     /// Sentences as vectors too, which the parser looks words up with.
-    MiniLm(TextEmbedder),
+    MiniLm(Box<TextEmbedder>),
     /// Read block by block at each use: it is larger than most transformers.
     Umt5 {
         encoder: Box<Umt5>,
@@ -35,7 +35,7 @@ impl Text {
     /// Opens the text encoder of `folder`; contexts will have `columns` tokens.
     pub(crate) fn open(kind: TextKind, folder: &ModelFolder, columns: usize) -> Result<Self> {
         Ok(match kind {
-            TextKind::MiniLm => Self::MiniLm(TextEmbedder::load(folder, columns)?),
+            TextKind::MiniLm => Self::MiniLm(Box::new(TextEmbedder::load(folder, columns)?)),
             TextKind::Umt5 => {
                 let checkpoint = folder.checkpoint("text_encoder")?;
                 let config = folder.config("text_encoder")?;
@@ -76,7 +76,7 @@ impl Text {
     /// What grounds a scene in a model's vocabulary, for models that have one.
     pub(crate) fn sentences(&self) -> Option<&impl SentenceEncoder<Error = Error>> {
         match self {
-            Self::MiniLm(embedder) => Some(embedder),
+            Self::MiniLm(embedder) => Some(&**embedder),
             Self::Umt5 { .. } => None,
         }
     }

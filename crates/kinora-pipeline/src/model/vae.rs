@@ -64,15 +64,15 @@ impl VaeConfig {
 
 /// An autoencoder with its weights.
 pub(crate) enum Vae {
-    Taehv(Taehv),
-    Wan(WanVae),
+    Taehv(Box<Taehv>),
+    Wan(Box<WanVae>),
 }
 
 impl Vae {
     pub(crate) fn load(checkpoint: &Checkpoint, config: &VaeConfig, json: &str, precision: Precision) -> Result<Self> {
         Ok(match config {
-            VaeConfig::Taehv(_) => Self::Taehv(Taehv::load(checkpoint, json, precision)?),
-            VaeConfig::Wan(_) => Self::Wan(WanVae::load(checkpoint, json, precision)?),
+            VaeConfig::Taehv(_) => Self::Taehv(Box::new(Taehv::load(checkpoint, json, precision)?)),
+            VaeConfig::Wan(_) => Self::Wan(Box::new(WanVae::load(checkpoint, json, precision)?)),
         })
     }
 
@@ -127,7 +127,13 @@ pub(super) fn tiny_decoder(
         });
     }
     let loaded = config.clone();
-    let slot = Slot::new(move |()| Ok(Vae::Taehv(Taehv::load_as(&checkpoint, loaded.clone(), precision)?)));
+    let slot = Slot::new(move |()| {
+        Ok(Vae::Taehv(Box::new(Taehv::load_as(
+            &checkpoint,
+            loaded.clone(),
+            precision,
+        )?)))
+    });
     Ok((VaeConfig::Taehv(config), slot))
 }
 
