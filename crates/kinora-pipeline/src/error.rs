@@ -48,7 +48,7 @@ pub enum Error {
     Media(kinora_media::Error),
     /// Model files are missing, damaged or foreign.
     #[error(transparent)]
-    Weights(#[from] kinora_weights::Error),
+    Weights(Box<kinora_weights::Error>),
     /// A model refused to load or run.
     #[error(transparent)]
     Model(kinora_models::Error),
@@ -184,10 +184,16 @@ fn tensor_kind(error: &kinora_tensor::Error) -> ErrorKind {
     }
 }
 
+impl From<kinora_weights::Error> for Error {
+    fn from(error: kinora_weights::Error) -> Self {
+        Self::Weights(Box::new(error))
+    }
+}
+
 impl From<kinora_models::Error> for Error {
     fn from(error: kinora_models::Error) -> Self {
         match error {
-            kinora_models::Error::Weights(error) => Self::Weights(error),
+            kinora_models::Error::Weights(error) => error.into(),
             kinora_models::Error::Tensor(error) => Self::Tensor(error),
             other => Self::Model(other),
         }

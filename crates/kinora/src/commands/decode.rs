@@ -124,12 +124,12 @@ fn open(args: &Decode, recipe: &Recipe) -> anyhow::Result<Pipeline> {
         return Ok(Pipeline::open(generate::model_name(model)?, options)?);
     }
     let made_by = &recipe.model.name;
-    Pipeline::open(made_by, options).map_err(|error| match error {
-        Error::Weights(kinora_weights::Error::UnknownModel { .. }) => anyhow::Error::new(error).context(format!(
+    Pipeline::open(made_by, options).map_err(|error| match &error {
+        Error::Weights(source) if matches!(**source, kinora_weights::Error::UnknownModel { .. }) => anyhow::Error::new(error).context(format!(
             "the latents were made by {made_by}, which is not installed\nhint: name its folder or file with --model, or make \
              it known with kinora models add"
         )),
-        error => error.into(),
+        _ => error.into(),
     })
 }
 
