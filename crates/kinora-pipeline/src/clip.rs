@@ -166,7 +166,7 @@ impl ClipMaker<'_> {
             })?;
             let rendered = self
                 .model
-                .vae
+                .decoding_vae()
                 .get(())
                 .and_then(|vae| out.renderer.push_latents(&vae, &latents, not_new, observer, cancel));
             out.note_if_failed(rendered, observer)
@@ -191,13 +191,22 @@ impl ClipMaker<'_> {
             done: 0,
             of: vae.frames_of(frames),
         };
-        let mut not_new = part.not_new;
-        watch.stage(Stage::Diffuse, |observer| {
+        let mut made: Option<Tensor> = None;
+        let streamed = watch.stage(Stage::Diffuse, |observer| {
             let emit: &mut Emit<'_> = &mut |latents, observer| {
+                // The blocks of a part are one run of the decoder, and one part in the file too.
+                let all = match made.take() {
+                    None => latents.try_clone()?,
+                    Some(before) => {
+                        out.saved.parts.pop();
+                        join_frames(&before, latents)?
+                    }
+                };
                 out.save(SavedPart {
-                    latents: latents.try_clone()?,
-                    not_new: std::mem::take(&mut not_new),
+                    latents: all.try_clone()?,
+                    not_new: part.not_new,
                 })?;
+                made = Some(all);
                 let rendered = out.renderer.push_block(&mut run, latents, observer, cancel);
                 out.note_if_failed(rendered, observer)
             };
@@ -213,7 +222,11 @@ impl ClipMaker<'_> {
                 cancel,
                 emit,
             )
-        })?;
+        });
+        if let Err(error) = &streamed {
+            out.give_up(error, watch.observer());
+        }
+        streamed?;
         Ok(None)
     }
 
@@ -408,6 +421,25 @@ fn note_kept(path: &Path, observer: &mut dyn Observer) {
         let note = format!("the latents are kept: `kinora decode {path}` makes the clip of them");
         observer.event(&Event::Note(&note));
     }
+}
+
+/// `[1, C, A, h, w]` and `[1, C, B, h, w]` → `[1, C, A + B, h, w]`.
+fn join_frames(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let [_, channels, before, height, width] = a.dims_of("join_frames", "[1, C, A, h, w]")?;
+    let [_, _, after, ..] = b.dims_of::<5>("join_frames", "[1, C, B, h, w]")?;
+    let area = height * width;
+    let mut joined = a.uninit_like([1, channels, before + after, height, width])?;
+    let planes = joined.as_mut_slice().chunks_exact_mut(((before + after) * area).max(1));
+    let sources = a
+        .as_slice()
+        .chunks_exact((before * area).max(1))
+        .zip(b.as_slice().chunks_exact((after * area).max(1)));
+    for (plane, (first, second)) in planes.zip(sources) {
+        let (start, end) = plane.split_at_mut(before * area);
+        start.copy_from_slice(first);
+        end.copy_from_slice(second);
+    }
+    Ok(joined)
 }
 
 fn worse(a: Option<CacheReport>, b: Option<CacheReport>) -> Option<CacheReport> {

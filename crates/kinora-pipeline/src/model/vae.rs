@@ -190,3 +190,58 @@ impl Encoder<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kinora_testkit::{Golden, assert_close};
+
+    use super::*;
+
+    const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kinora-models");
+
+    /// A published tiny decoder comes as a file without a config.
+    #[test]
+    fn a_tiny_decoder_takes_the_place_of_one_for_the_same_latents() {
+        let golden = Golden::open(MODELS, "taehv_wan21_tiny");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("taew2_1.safetensors");
+        std::fs::write(&path, golden.checkpoint_bytes("weights.")).unwrap();
+        let of =
+            |name: &str| VaeConfig::Taehv(taehv::Config::from_json(Golden::open(MODELS, name).meta("config")).unwrap());
+        let (config, slot) = tiny_decoder(&path, &of("taehv_wan21_tiny"), Precision::F32).unwrap();
+        assert_eq!((config.latent_channels(), config.spatial_factor()), (16, 8));
+        let error = tiny_decoder(&path, &of("taehv_wan22_tiny"), Precision::F32)
+            .err()
+            .unwrap();
+        assert!(matches!(error, Error::OtherModel { .. }), "{error}");
+
+        // Frame by frame `[F, C, h, w]` in the fixture, `[1, C, F, h, w]` here.
+        let input = golden.tensor("decode_input");
+        let [frames, channels, height, width] = match *input.dims() {
+            [frames, channels, height, width] | [1, frames, channels, height, width] => {
+                [frames, channels, height, width]
+            }
+            ref other => panic!("{other:?}"),
+        };
+        let area = height * width;
+        let mut latents = Tensor::zeros([1, channels, frames, height, width]).unwrap();
+        for (place, plane) in latents.as_mut_slice().chunks_exact_mut(area).enumerate() {
+            let (channel, frame) = (place / frames, place % frames);
+            plane.copy_from_slice(&input.as_slice()[(frame * channels + channel) * area..][..area]);
+        }
+        let vae = slot.get(()).unwrap();
+        let mut decoder = vae.decoder(None).unwrap();
+        let decoded: Vec<Tensor> = (0..frames)
+            .flat_map(|index| decoder.push(&latents, index).unwrap())
+            .collect();
+        assert_eq!(decoded.len(), vae.frames_of(frames));
+        let want = golden.tensor("decoded");
+        let plane = want.elements() / decoded.len();
+        for (index, frame) in decoded.iter().enumerate() {
+            let want = &want.as_slice()[index * plane..][..plane];
+            let pixels = plane / 3;
+            let want: Vec<f32> = (0..plane).map(|i| want[i % 3 * pixels + i / 3].clamp(0.0, 1.0)).collect();
+            assert_close(&format!("frame {index}"), frame.as_slice(), &want, golden.tolerance());
+        }
+    }
+}

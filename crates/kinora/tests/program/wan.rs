@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Stdio;
 
+use kinora_testkit::{Golden, Json};
 use tempfile::TempDir;
 
 #[cfg(unix)]
@@ -278,6 +279,58 @@ fn kept_latents_make_the_same_bytes_again() {
         text.contains(PROMPT) && text.contains("kinora decode a.latents.safetensors"),
         "{text}"
     );
+}
+
+#[test]
+fn a_causal_model_makes_block_after_block_and_its_latents_are_one_clip() {
+    let folder = with_model();
+    let index = folder.path().join("tiny/model_index.json");
+    let mut json: Json = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    json["preset"] = "self-forcing-1.3b".into();
+    std::fs::write(&index, json.to_string()).unwrap();
+    let args = [
+        "generate", PROMPT, "--model", "tiny", "--size", "64x64", "--frames", "29", "--seed", "3",
+    ];
+    let run = kinora(folder.path(), &[&args[..], &["-o", "a.mp4", "--keep-latents"]].concat()).expect_code(0);
+    // Eight latent frames: two blocks of three and one of two, each of four steps.
+    assert!(
+        run.stderr.contains("step 4 of 12") || run.stderr.contains("step 11 of 12"),
+        "{}",
+        run.stderr
+    );
+    let made = read(&folder, "a.mp4");
+    kinora(folder.path(), &["decode", "a.latents.safetensors", "--overwrite"]).expect_code(0);
+    assert!(read(&folder, "a.mp4") == made, "other bytes");
+    kinora(
+        folder.path(),
+        &[&args[..], &["-o", "b.mp4", "--guidance", "5"]].concat(),
+    )
+    .expect_refusal(2, "has guidance built in");
+}
+
+#[test]
+fn a_tiny_decoder_for_other_latents_is_refused() {
+    let folder = with_model();
+    let golden = Golden::open(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../kinora-models"),
+        "taehv_wan21_tiny",
+    );
+    wan_model::write(
+        folder.path(),
+        "taew2_1.safetensors",
+        golden.checkpoint_bytes("weights."),
+    );
+    let args = [
+        "generate",
+        PROMPT,
+        "--model",
+        "tiny",
+        "-o",
+        "a.mp4",
+        "--decoder",
+        "taew2_1.safetensors",
+    ];
+    kinora(folder.path(), &args).expect_refusal(3, "channels do not fit");
 }
 
 #[test]
