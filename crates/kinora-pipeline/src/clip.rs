@@ -11,7 +11,7 @@ use crate::diffuse::{Denoised, Emit, Known, Settings, diffuse, diffuse_blocks};
 use crate::inputs::Inputs;
 use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
 use crate::memory_plan::{MemoryPlan, WeightsMode};
-use crate::model::{Model, Slot};
+use crate::model::{Model, Slot, VaeHalf};
 use crate::plan::{Plan, Segment, Task};
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::{Destination, Finished, PartRun, Renderer};
@@ -19,7 +19,7 @@ use crate::report::Recipe;
 use crate::request::Request;
 use crate::saved::{SavedLatents, SavedPart};
 use crate::stopwatch::Stopwatch;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// The text of a run as the transformer reads it.
 pub(crate) struct Context {
@@ -157,6 +157,7 @@ impl ClipMaker<'_> {
         self.arena.trim();
         if self.memory.weights != WeightsMode::Kept {
             self.model.experts.iter().for_each(Slot::release);
+            memory::give_back();
         }
         let latents = self.without_references(latents)?;
         watch.stage(Stage::Render, |observer| {
@@ -167,7 +168,7 @@ impl ClipMaker<'_> {
             let rendered = self
                 .model
                 .decoding_vae()
-                .get(())
+                .get(self.decoding_half())
                 .and_then(|vae| out.renderer.push_latents(&vae, &latents, not_new, observer, cancel));
             out.note_if_failed(rendered, observer)
         })?;
@@ -183,7 +184,7 @@ impl ClipMaker<'_> {
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
     ) -> Result<Option<CacheReport>> {
-        let vae = self.model.decoding_vae().get(())?;
+        let vae = self.model.decoding_vae().get(self.decoding_half())?;
         let [frames, ..] = part.settings.grid;
         let mut run = PartRun {
             decoder: vae.decoder(self.memory.tile_px)?,
@@ -278,7 +279,7 @@ impl ClipMaker<'_> {
             conditioning.image = self
                 .model
                 .embed_pictures(start, last.map(|picture| &picture.original))?;
-            let vae = self.model.vae.get(())?;
+            let vae = self.model.vae.get(VaeHalf::Both)?;
             conditioning.known = known(starts, &vae, self.arena, given, latent_frames, size)?;
             if let Some(layers) = &self.model.transformer_config.vace_layers {
                 let frames = self.model.description.frames_of(latent_frames);
@@ -362,11 +363,20 @@ impl ClipMaker<'_> {
         Ok(kept)
     }
 
+    /// What of the autoencoder decodes: both halves where they stay for the next clip.
+    fn decoding_half(&self) -> VaeHalf {
+        match self.memory.weights {
+            WeightsMode::Kept => VaeHalf::Both,
+            WeightsMode::Staged | WeightsMode::Streamed => VaeHalf::Decoder,
+        }
+    }
+
     /// Gives up the networks around the transformer, unless the plan keeps them.
     fn release_after_use(&self) {
         self.arena.trim();
         if self.memory.weights != WeightsMode::Kept {
             self.model.vae.release();
+            memory::give_back();
         }
     }
 }

@@ -70,7 +70,7 @@ impl Pipeline {
                 segments: parts,
             });
             watch.stage(Stage::Render, |observer| {
-                let vae = self.inner().decoding_vae().get(())?;
+                let vae = self.inner().decoding_vae().get(self.decoding_half())?;
                 renderer.push_latents(&vae, &part.latents, part.not_new, observer, cancel)
             })?;
         }

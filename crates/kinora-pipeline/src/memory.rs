@@ -21,6 +21,14 @@ pub fn resident_bytes() -> Option<u64> {
     field_bytes(&read("/proc/self/status")?, "VmRSS:")
 }
 
+/// Gives what was freed back to the system. Allocators keep freed pieces for later, glibc's up to 32 MB each; weights that a
+/// stage has given up must not count in the next one.
+pub(crate) fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the function takes no pointer, may be called at any time from any thread, and touches free memory only.
+    let _trimmed = unsafe { libc::malloc_trim(0) };
+}
+
 /// The most memory that this process may come to hold, and who says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLimit {
@@ -200,6 +208,23 @@ impl FromStr for MemorySize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn freed_pieces_go_back_to_the_system() {
+        // Pieces below the size from which the allocator maps memory of their own, with one that stays at the end.
+        let pieces: Vec<Vec<u8>> = (0..4096).map(|i| vec![i as u8; 64 << 10]).collect();
+        let last = vec![1u8; 1 << 10];
+        drop(pieces);
+        let before = resident_bytes().unwrap();
+        give_back();
+        let after = resident_bytes().unwrap();
+        assert!(after <= before && last[0] == 1, "{after} after {before}");
+        assert!(
+            after < before || before < 200_000_000,
+            "{after} after {before}: nothing was given back"
+        );
+    }
 
     #[test]
     fn fields_are_read_in_kilobytes() {

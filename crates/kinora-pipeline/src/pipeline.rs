@@ -14,7 +14,7 @@ use crate::inputs::Inputs;
 use crate::map::probe_source;
 use crate::memory::MemoryLimit;
 use crate::memory_plan::{Loaded, MemoryPlan, Networks, TextSize, check_model, packed_bytes};
-use crate::model::{Model, joined};
+use crate::model::{Model, VaeHalf, joined};
 use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
 use crate::plan::{Plan, Task};
@@ -282,6 +282,14 @@ impl Pipeline {
 
     pub(crate) const fn load_ms(&self) -> u64 {
         self.load_ms
+    }
+
+    /// What of the autoencoder a run needs that only decodes: what is loaded already, or its decoder.
+    pub(crate) const fn decoding_half(&self) -> VaeHalf {
+        match self.is_loaded {
+            true => VaeHalf::Both,
+            false => VaeHalf::Decoder,
+        }
     }
 
     /// What an estimate of memory has to know of the model.

@@ -6,7 +6,7 @@ use kinora_models::taehv::LatentRgb;
 use kinora_sampling::Sigma;
 use kinora_tensor::Tensor;
 
-use crate::model::{Slot, Vae};
+use crate::model::{Slot, Vae, VaeHalf};
 use crate::render::tensor_to_frame;
 use crate::{Error, Result};
 
@@ -21,7 +21,7 @@ pub(crate) enum Previewer<'a> {
     /// One pixel a latent position, at the price of a small product; nothing for a model without a projection.
     Colours(Option<&'a LatentRgb>),
     /// A few frames through a tiny decoder.
-    Decoder(&'a Slot<Vae>),
+    Decoder(&'a Slot<Vae, VaeHalf>),
 }
 
 impl Previewer<'_> {
@@ -32,7 +32,7 @@ impl Previewer<'_> {
         match self {
             Self::Colours(None) => Ok(Vec::new()),
             Self::Colours(Some(projection)) => coloured(latents, velocity, sigma, projection),
-            Self::Decoder(slot) => decoded(latents, velocity, sigma, &*slot.get(())?),
+            Self::Decoder(slot) => decoded(latents, velocity, sigma, &*slot.get(VaeHalf::Decoder)?),
         }
     }
 }

@@ -56,7 +56,10 @@ impl Run {
     fn vae(&self) -> (Vae, VaeConfig) {
         let (checkpoint, json) = self.part("vae");
         let config = VaeConfig::Wan(kinora_models::wan_vae::Config::from_json(&json).unwrap());
-        (Vae::load(&checkpoint, &config, &json, Precision::F32).unwrap(), config)
+        (
+            Vae::load(&checkpoint, &config, &json, Precision::F32, crate::model::VaeHalf::Both).unwrap(),
+            config,
+        )
     }
 
     /// The prompt's and the negative prompt's tokens, filled up with zeros.

@@ -191,7 +191,7 @@ mod tests {
         let json = configs["vae"].to_string();
         let config = VaeConfig::Wan(wan_vae::Config::from_json(&json).unwrap());
         let checkpoint = Checkpoint::from_bytes("vae", golden.checkpoint_bytes("vae.")).unwrap();
-        Vae::load(&checkpoint, &config, &json, Precision::F32).unwrap()
+        Vae::load(&checkpoint, &config, &json, Precision::F32, crate::model::VaeHalf::Both).unwrap()
     }
 
     /// `[.., C, F, H, W]` in -1..1 → frame `index` as `[H, W, C]` in 0..1.

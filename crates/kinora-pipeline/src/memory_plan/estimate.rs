@@ -351,7 +351,7 @@ mod tests {
                 &crate::OpenOptions::default(),
             )
             .unwrap();
-            let vae = model.vae.get(()).unwrap();
+            let vae = model.vae.get(crate::model::VaeHalf::Both).unwrap();
             let VaeConfig::Taehv(vae_config) = &model.vae_config else {
                 panic!("Toybox has a tiny autoencoder")
             };

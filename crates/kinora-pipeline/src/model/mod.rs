@@ -21,7 +21,7 @@ pub(crate) use slot::Slot;
 #[cfg(test)]
 pub(crate) use text::padded;
 pub(crate) use text::{Embedded, Text};
-pub(crate) use vae::{Decoder, Vae, VaeConfig};
+pub(crate) use vae::{Decoder, Vae, VaeConfig, VaeHalf};
 
 use crate::Result;
 use crate::description::{Description, WanFacts};
@@ -37,9 +37,9 @@ pub(crate) struct Model {
     pub(crate) transformer_config: wan::Config,
     pub(crate) vae_config: VaeConfig,
     pub(crate) experts: Experts,
-    pub(crate) vae: Slot<Vae>,
+    pub(crate) vae: Slot<Vae, VaeHalf>,
     /// What decodes instead of the autoencoder, if something does.
-    tiny_decoder: Option<(VaeConfig, Slot<Vae>)>,
+    tiny_decoder: Option<(VaeConfig, Slot<Vae, VaeHalf>)>,
     pub(crate) text: Text,
     /// What sees given pictures, for models that attend to it; its layers are read at each use.
     pub(crate) image_encoder: Option<ClipVision>,
@@ -138,7 +138,7 @@ impl Model {
     }
 
     /// The autoencoder that decodes.
-    pub(crate) fn decoding_vae(&self) -> &Slot<Vae> {
+    pub(crate) fn decoding_vae(&self) -> &Slot<Vae, VaeHalf> {
         self.tiny_decoder.as_ref().map_or(&self.vae, |(_, slot)| slot)
     }
 
@@ -178,7 +178,7 @@ impl Model {
                 .iter()
                 .map(|slot| scope.spawn(|| slot.get(self.precision.into())))
                 .collect();
-            drop(self.vae.get(())?);
+            drop(self.vae.get(VaeHalf::Both)?);
             experts
                 .into_iter()
                 .try_for_each(|thread| joined(thread.join()).map(drop))
@@ -222,7 +222,9 @@ fn transformer_slot(
     }))
 }
 
-fn vae_slot(folder: &ModelFolder, config: VaeConfig, precision: Precision) -> Result<Slot<Vae>> {
+fn vae_slot(folder: &ModelFolder, config: VaeConfig, precision: Precision) -> Result<Slot<Vae, VaeHalf>> {
     let (checkpoint, json) = (folder.checkpoint("vae")?, folder.config("vae")?);
-    Ok(Slot::new(move |()| Vae::load(&checkpoint, &config, &json, precision)))
+    Ok(Slot::new(move |half| {
+        Vae::load(&checkpoint, &config, &json, precision, half)
+    }))
 }

@@ -62,6 +62,15 @@ impl VaeConfig {
     }
 }
 
+/// What of an autoencoder is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VaeHalf {
+    /// Both.
+    Both,
+    /// The decoder alone, where the family can.
+    Decoder,
+}
+
 /// An autoencoder with its weights.
 pub(crate) enum Vae {
     Taehv(Box<Taehv>),
@@ -69,10 +78,19 @@ pub(crate) enum Vae {
 }
 
 impl Vae {
-    pub(crate) fn load(checkpoint: &Checkpoint, config: &VaeConfig, json: &str, precision: Precision) -> Result<Self> {
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        config: &VaeConfig,
+        json: &str,
+        precision: Precision,
+        half: VaeHalf,
+    ) -> Result<Self> {
         Ok(match config {
             VaeConfig::Taehv(_) => Self::Taehv(Box::new(Taehv::load(checkpoint, json, precision)?)),
-            VaeConfig::Wan(_) => Self::Wan(Box::new(WanVae::load(checkpoint, json, precision)?)),
+            VaeConfig::Wan(_) => Self::Wan(Box::new(match half {
+                VaeHalf::Both => WanVae::load(checkpoint, json, precision)?,
+                VaeHalf::Decoder => WanVae::load_decoder(checkpoint, json, precision)?,
+            })),
         })
     }
 
@@ -112,7 +130,7 @@ pub(super) fn tiny_decoder(
     path: &Path,
     instead_of: &VaeConfig,
     precision: Precision,
-) -> Result<(VaeConfig, Slot<Vae>)> {
+) -> Result<(VaeConfig, Slot<Vae, VaeHalf>)> {
     let checkpoint = Checkpoint::open(path)?;
     let config = taehv::Config::of_checkpoint(&checkpoint)?;
     let (expected, got) = (instead_of.latent_channels(), config.latent_channels);
@@ -127,7 +145,7 @@ pub(super) fn tiny_decoder(
         });
     }
     let loaded = config.clone();
-    let slot = Slot::new(move |()| {
+    let slot = Slot::new(move |_| {
         Ok(Vae::Taehv(Box::new(Taehv::load_as(
             &checkpoint,
             loaded.clone(),
@@ -229,7 +247,7 @@ mod tests {
             let (channel, frame) = (place / frames, place % frames);
             plane.copy_from_slice(&input.as_slice()[(frame * channels + channel) * area..][..area]);
         }
-        let vae = slot.get(()).unwrap();
+        let vae = slot.get(VaeHalf::Decoder).unwrap();
         let mut decoder = vae.decoder(None).unwrap();
         let decoded: Vec<Tensor> = (0..frames)
             .flat_map(|index| decoder.push(&latents, index).unwrap())
@@ -240,7 +258,9 @@ mod tests {
         for (index, frame) in decoded.iter().enumerate() {
             let want = &want.as_slice()[index * plane..][..plane];
             let pixels = plane / 3;
-            let want: Vec<f32> = (0..plane).map(|i| want[i % 3 * pixels + i / 3].clamp(0.0, 1.0)).collect();
+            let want: Vec<f32> = (0..plane)
+                .map(|i| want[i % 3 * pixels + i / 3].clamp(0.0, 1.0))
+                .collect();
             assert_close(&format!("frame {index}"), frame.as_slice(), &want, golden.tolerance());
         }
     }
