@@ -83,7 +83,7 @@ impl ApiError {
         let object = ErrorObject {
             message,
             kind,
-            param: param.map(str::to_owned),
+            param: param.map(shortened),
             code: code.map(str::to_owned),
         };
         Self {
@@ -187,7 +187,11 @@ impl ApiError {
 
     /// 400: two fields that exclude each other, or say the same thing differently.
     pub fn conflict_of(param: &str, other: &str) -> Self {
-        let message = format!("Invalid value: '{param}' and '{other}' cannot both be given.");
+        let message = format!(
+            "Invalid value: '{}' and '{}' cannot both be given.",
+            shortened(param),
+            shortened(other)
+        );
         Self::invalid(400, "invalid_value", Some(param), message)
     }
 

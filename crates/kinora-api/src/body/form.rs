@@ -92,7 +92,7 @@ fn insert(map: &mut Vec<(String, Node)>, keys: &[&str], leaf: Node, name: &str) 
         (node @ Node::Null, []) if found.is_none() => *node = leaf,
         (Node::List(items), ["", rest @ ..]) => append(items, rest, leaf, name)?,
         (Node::Map(inner), [key, ..]) if !key.is_empty() => insert(inner, rest, leaf, name)?,
-        (node, []) if matches!(node, Node::Form(_) | Node::File(_)) => {
+        (Node::Form(_) | Node::File(_), []) => {
             return Err(ApiError::invalid_value(
                 name,
                 name,
