@@ -19,6 +19,7 @@ fn video(fields: &mut Fields, name: &str) -> Result<VideoId, ApiError> {
 
 /// `POST /api/videos/{video_id}/variants`: the same request again with other seeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(transform = requests::add_wrappers)]
 pub struct MakeVariants {
     /// How many.
     #[schemars(range(min = 1, max = 100))]

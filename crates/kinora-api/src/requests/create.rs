@@ -216,7 +216,7 @@ impl CreateCharacter {
 
 /// The body of a new character, for the document.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "CreateCharacter")]
+#[schemars(rename = "CreateCharacter", transform = super::add_wrappers)]
 pub(crate) struct CreateCharacterBody {
     /// What prompts will call it.
     #[schemars(length(min = 1, max = 80))]

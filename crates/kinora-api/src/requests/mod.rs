@@ -12,7 +12,7 @@ pub(crate) use create::{CreateCharacterBody, TextOrNumber, add_size, seconds, si
 pub use derive::{EditVideo, ExtendVideo, RemixVideo};
 pub use list::{ListQuery, Order};
 pub use options::{LARGEST_SEED, LoraRef, Options};
-pub(crate) use options::{finished, nothing_left};
+pub(crate) use options::{add_wrappers, finished, nothing_left};
 pub use sources::{ImageSource, VideoSource};
 pub(crate) use sources::{image_source, video_source};
 

@@ -109,21 +109,27 @@ pub struct Options {
 
 /// The names that [`Options::take`] reads besides those of the fields.
 fn other_names(schema: &mut Schema) {
-    let object = |text: &str| json!({ "type": ["object", "string", "null"], "description": text });
     let count = json!({ "type": ["integer", "null"], "minimum": 1, "maximum": 100, "description": "The same as `n`." });
+    let lora = "One LoRA, an object or its JSON as text: the same as `loras` with one item.";
+    add_properties(
+        schema,
+        [("num_outputs_per_prompt", count), ("lora", object_or_text(lora))],
+    );
+    add_wrappers(schema);
+}
+
+fn object_or_text(description: &str) -> Value {
+    json!({ "type": ["object", "string", "null"], "description": description })
+}
+
+/// The objects whose members count as fields of any body.
+pub(crate) fn add_wrappers(schema: &mut Schema) {
+    let params = "An object, or its JSON as text; its members count as fields of the request.";
     add_properties(
         schema,
         [
-            ("num_outputs_per_prompt", count),
-            (
-                "lora",
-                object("One LoRA, an object or its JSON as text: the same as `loras` with one item."),
-            ),
-            (
-                "extra_params",
-                object("An object, or its JSON as text; its members count as fields of the request."),
-            ),
-            ("extra_body", object("The same as `extra_params`.")),
+            ("extra_params", object_or_text(params)),
+            ("extra_body", object_or_text("The same as `extra_params`.")),
         ],
     );
 }
@@ -202,7 +208,7 @@ impl Options {
             steps: small(fields.integer("num_inference_steps", 1, 200)?),
             guidance_scale: fields.number("guidance_scale", 0.0, 20.0)?,
             guidance_scale_2: fields.number("guidance_scale_2", 0.0, 20.0)?,
-            true_cfg_scale: fields.number("true_cfg_scale", 0.0, 20.0)?, // tidy: word: as above
+            true_cfg_scale: fields.number("true_cfg_scale", 0.0, 20.0)?, // tidy: word: the name that other servers gave it
             flow_shift: fields.number("flow_shift", 0.0, 100.0)?,
             boundary_ratio: fields.number("boundary_ratio", 0.0, 1.0)?,
             enhance_prompt: fields.boolean("enhance_prompt")?,
@@ -301,6 +307,7 @@ pub(crate) fn finished(fields: Fields, rules: &Rules) -> Result<Vec<String>, Api
         }
         ignored.push(name);
     }
+    ignored.sort_unstable();
     Ok(ignored)
 }
 
