@@ -107,7 +107,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     // Before anything is written: a file that is not ours stays as it is.
-    let found = version(&connection, path)?;
+    let snapshot = connection.unchecked_transaction()?;
+    let found = version(&snapshot, path)?;
+    snapshot.commit()?;
     settle(&connection)?;
     if found < VERSION {
         migrate(&mut connection, path)?;
@@ -127,7 +129,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-/// The version of the file: 0 if it is new.
+/// The version of the file: 0 if it is new. Inside of a transaction: another process may be writing these very numbers.
 fn version(connection: &Connection, path: &Path) -> Result<i64, Fault> {
     let read = |what: &str| connection.query_row(what, [], |row| row.get::<_, i64>(0));
     let (application, version) = (read("PRAGMA application_id")?, read("PRAGMA user_version")?);
