@@ -33,19 +33,6 @@ fn the_bundled_sqlite_is_newer_than_the_race_in_its_log() {
 }
 
 #[test]
-fn commits_are_on_the_disk_before_they_are_acknowledged() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jobs.db");
-    let store = open(&path).unwrap();
-    store.submit(&submission()).unwrap();
-    // What another connection sees of the file; `synchronous` belongs to a connection, so the source is asked for it.
-    let other = Connection::open(&path).unwrap();
-    let mode: String = other.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
-    assert_eq!(mode, "wal");
-    assert!(include_str!("../src/sqlite/schema.rs").contains("PRAGMA synchronous = FULL;"));
-}
-
-#[test]
 fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");

@@ -281,3 +281,98 @@ impl Store for SqliteStore {
         self.write("prune the outbox", |tx, _| outbox::prune(tx, before))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn store() -> (SqliteStore, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("jobs.db"), Arc::new(SystemClock::new())).unwrap();
+        (store, folder)
+    }
+
+    fn submission() -> Submission {
+        Submission::new("p", "k", "video", json!("x".repeat(3000)))
+    }
+
+    #[test]
+    fn commits_are_on_the_disk_before_they_are_acknowledged() {
+        let (store, _folder) = store();
+        let writer = store.writer.lock().unwrap();
+        let number = |what: &str| writer.query_row(what, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(
+            (number("PRAGMA synchronous"), number("PRAGMA fullfsync")),
+            (2, 1),
+            "FULL"
+        );
+        let mode: String = writer.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_goes_on_when_there_is_space() {
+        let (store, _folder) = store();
+        let limit = |pages: i64| {
+            store
+                .writer
+                .lock()
+                .unwrap()
+                .pragma_update(None, "max_page_count", pages)
+                .unwrap()
+        };
+        limit(60);
+        let mut accepted = Vec::new();
+        let error = loop {
+            match store.submit(&submission()) {
+                Ok(submitted) => accepted.push(submitted.job),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.clone(), error.is_transient()), (Error::DiskFull, true));
+        assert!(!accepted.is_empty());
+        assert_eq!(
+            store.load().unwrap()[0].queued,
+            accepted.len() as u64,
+            "nothing of the last one has happened"
+        );
+        for job in &accepted {
+            assert_eq!(store.get(&job.id).unwrap(), *job);
+        }
+        limit(10_000);
+        assert!(store.submit(&submission()).unwrap().created);
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_written_is_an_error_of_its_own() {
+        let (store, folder) = store();
+        store
+            .writer
+            .lock()
+            .unwrap()
+            .execute_batch("PRAGMA query_only = ON")
+            .unwrap();
+        let path = folder.path().join("jobs.db");
+        assert_eq!(store.submit(&submission()), Err(Error::ReadOnly { path }));
+    }
+
+    #[test]
+    fn a_panic_in_a_transaction_undoes_it_and_the_store_goes_on() {
+        let (store, _folder) = store();
+        let panicked = std::thread::scope(|scope| {
+            let call = || {
+                store.write::<()>("test", |tx, now| {
+                    submit::submit(tx, now, &submission())?;
+                    panic!("in the middle")
+                })
+            };
+            scope.spawn(call).join()
+        });
+        assert!(panicked.is_err());
+        assert_eq!(store.load().unwrap(), []);
+        assert!(store.submit(&submission()).unwrap().created);
+    }
+}
