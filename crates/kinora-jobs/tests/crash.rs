@@ -56,13 +56,23 @@ fn child() {
     }
 }
 
+/// A busy disk is no crash.
+fn patiently<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match call() {
+            Err(error) if error.is_transient() => {}
+            answer => return answer,
+        }
+    }
+}
+
 fn submitting(store: &SqliteStore, name: &str) {
     for number in 0.. {
         let mut submission = Submission::new("p", &format!("k{}", number % 3), "video", json!({ "number": number }));
         submission.idempotency_key = Some(format!("{name}-{number}"));
         submission.webhooks = vec!["e".into()];
         submission.max_attempts = 1000;
-        let job = store.submit(&submission).unwrap().job;
+        let job = patiently(|| store.submit(&submission)).unwrap().job;
         say(&format!("submitted {}", job.id));
         std::thread::sleep(Duration::from_millis(3));
     }
@@ -70,8 +80,8 @@ fn submitting(store: &SqliteStore, name: &str) {
 
 fn working(store: &SqliteStore, name: &str) {
     loop {
-        store.reap(100).unwrap();
-        let Some(job) = store.claim(&claim(name)).unwrap() else {
+        patiently(|| store.reap(100)).unwrap();
+        let Some(job) = patiently(|| store.claim(&claim(name))).unwrap() else {
             std::thread::sleep(Duration::from_millis(2));
             continue;
         };
@@ -79,9 +89,10 @@ fn working(store: &SqliteStore, name: &str) {
         let from = job.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let work = || {
             for step in from + 1..=3 {
-                store.checkpoint(&ticket, &format!("{}/{step}", job.id), step, LEASE)?;
+                let reference = format!("{}/{step}", job.id);
+                patiently(|| store.checkpoint(&ticket, &reference, step, LEASE))?;
             }
-            store.succeed(&ticket, &json!({ "fence": ticket.fence, "by": name }))
+            patiently(|| store.succeed(&ticket, &json!({ "fence": ticket.fence, "by": name })))
         };
         match work() {
             Ok(_) => say(&format!("done {} {}", job.id, ticket.fence)),
