@@ -4,6 +4,9 @@ use std::path::{Component, Path};
 
 use crate::{Error, Result};
 
+/// Its name in the folder of a model.
+pub(crate) const MANIFEST: &str = "manifest.json";
+
 /// What a model folder says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Manifest {

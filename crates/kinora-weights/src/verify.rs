@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::manifest::{Manifest, ManifestFile};
+use crate::manifest::{MANIFEST, Manifest, ManifestFile};
+use crate::pull::RECEIPT;
 use crate::{Error, ModelFolder, Result};
 
 /// What [`ModelFolder::verify_hashes`] has compared.
@@ -150,9 +151,9 @@ pub(crate) fn weights_hash(folder: &ModelFolder) -> Result<String> {
     Ok(hex(&all.finalize())[..16].to_owned())
 }
 
-/// False for documents, pictures and the like, which change nothing that is generated.
+/// False for documents, pictures, notes on where files came from and the like, which change nothing that is generated.
 fn decides(file: &str) -> bool {
-    file != "manifest.json"
+    ![MANIFEST, RECEIPT].contains(&file)
         && [".safetensors", ".gguf", ".json", ".txt", ".model"]
             .iter()
             .any(|end| file.ends_with(end))

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kinora_weights::{Error, PullError, PullOptions, PullPlan, Pulled, catalogue, plan_pull, pull};
+use kinora_weights::{Error, ModelFolder, PullError, PullOptions, PullPlan, Pulled, catalogue, plan_pull, pull};
 use sha2::{Digest, Sha256};
 
 /// How the server treats a file.
@@ -484,6 +484,23 @@ fn a_model_is_pulled_by_name_with_all_shards() {
         data(30_000)
     );
     assert!(files_in(&transformer).iter().all(|name| !name.contains(".part")));
+    let model = ModelFolder::open_among(&plan.folder, &[]).unwrap();
+    assert_eq!(model.licence(), Some("Apache-2.0"), "it remembers what was agreed to");
+    let receipt = std::fs::read_to_string(plan.folder.join("pulled.json")).unwrap();
+    assert!(
+        receipt.contains(&sha256(&data(30_000))) && receipt.contains("transformer/two.safetensors"),
+        "{receipt}"
+    );
+    let hash = model.weights_hash().unwrap();
+    std::fs::remove_file(plan.folder.join("pulled.json")).unwrap();
+    assert_eq!(
+        model.weights_hash().unwrap(),
+        hash,
+        "where files came from changes no clip"
+    );
+    std::fs::write(plan.folder.join("pulled.json"), "{").unwrap();
+    let error = ModelFolder::open_among(&plan.folder, &[]).unwrap_err().to_string();
+    assert!(error.contains("pulled.json"), "{error}");
 
     let (_, address) = source(r#"{"weight_map":{"a":"../../../outside.safetensors"}}"#);
     let options = PullOptions {

@@ -17,14 +17,14 @@ use role::role;
 pub use tokenizer::TokenizerSource;
 
 use crate::embedded::TOYBOX;
-use crate::manifest::{Manifest, stays_inside};
+use crate::manifest::{MANIFEST, Manifest, stays_inside};
+use crate::pull::{RECEIPT, Receipt};
 use crate::recognise::{Component, identify, recognise};
 use crate::verify::{self, Verified};
 use crate::{Checkpoint, Error, Result, registry};
 
 pub(crate) const INDEX: &str = "model_index.json";
 pub(crate) const MODEL: &str = "model.json";
-const MANIFEST: &str = "manifest.json";
 const FOLDER_HINT: &str = "a model is a folder with model_index.json and one folder for each part, as diffusers saves it; a folder with \
     model.json; or the file of a transformer";
 
@@ -35,6 +35,7 @@ const FOLDER_HINT: &str = "a model is a folder with model_index.json and one fol
 pub struct ModelFolder {
     place: Place,
     manifest: Option<Manifest>,
+    receipt: Option<Receipt>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ enum Place {
 }
 
 impl ModelFolder {
-    /// Opens a folder in the diffusers layout (a manifest is read if there is one), a folder with a `model.json`, or the file of a transformer,
+    /// Opens a folder in the diffusers layout (a manifest, and what a pull left, are read if they are there), a folder with a `model.json`, or the file of a transformer,
     /// whose other parts are looked for beside it, in the folders of ComfyUI and in those of the registry.
     ///
     /// **Errors**: [`Error::BadModelFolder`], [`Error::BadJson`]; [`Error::WrongPart`] and [`Error::NotRecognised`] for a file that is no
@@ -59,16 +60,17 @@ impl ModelFolder {
     /// **Errors**: as there.
     pub fn open_among(path: &Path, folders: &[PathBuf]) -> Result<Self> {
         if path.join(INDEX).is_file() {
-            return Self::with_manifest(Place::Disk(path.into()));
+            return Self::of_place(Place::Disk(path.into()));
         }
         let assembled = |assembled| Self {
             place: Place::Assembled(assembled),
             manifest: None,
+            receipt: None,
         };
         if path.join(MODEL).is_file() {
             let model = ModelJson::read(path)?;
             return match &model.folder {
-                Some(folder) if folder.join(INDEX).is_file() => Self::with_manifest(Place::Disk(folder.clone())),
+                Some(folder) if folder.join(INDEX).is_file() => Self::of_place(Place::Disk(folder.clone())),
                 Some(folder) => Err(bad_folder(path, format!("{} has no {INDEX}", folder.display()))),
                 None => Assembled::of_json(path, model).map(assembled),
             };
@@ -85,14 +87,22 @@ impl ModelFolder {
 
     /// The model inside the program.
     pub fn embedded_toybox() -> Result<Self> {
-        Self::with_manifest(Place::Embedded)
+        Self::of_place(Place::Embedded)
     }
 
-    fn with_manifest(place: Place) -> Result<Self> {
-        let mut folder = Self { place, manifest: None };
+    fn of_place(place: Place) -> Result<Self> {
+        let mut folder = Self {
+            place,
+            manifest: None,
+            receipt: None,
+        };
         if folder.has(MANIFEST) {
             let name = format!("{}/{MANIFEST}", folder.location());
             folder.manifest = Some(Manifest::parse(&name, &folder.bytes(MANIFEST)?)?);
+        }
+        if folder.has(RECEIPT) {
+            let name = format!("{}/{RECEIPT}", folder.location());
+            folder.receipt = Some(Receipt::parse(&name, &folder.bytes(RECEIPT)?)?);
         }
         Ok(folder)
     }
@@ -144,7 +154,11 @@ impl ModelFolder {
     pub fn licence(&self) -> Option<&str> {
         match &self.place {
             Place::Assembled(model) => model.licence.as_deref(),
-            _ => self.manifest.as_ref().map(|manifest| manifest.licence.as_str()),
+            _ => {
+                let pulled = || self.receipt.as_ref().map(|receipt| receipt.licence.as_str());
+                let manifest = self.manifest.as_ref().map(|manifest| manifest.licence.as_str());
+                manifest.or_else(pulled)
+            }
         }
     }
 

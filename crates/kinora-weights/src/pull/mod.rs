@@ -10,6 +10,7 @@ mod catalogue;
 mod error;
 mod fetch;
 mod net;
+mod receipt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use catalogue::CatalogueEntry;
 pub use error::PullError;
+pub(crate) use receipt::{RECEIPT, Receipt};
 
 use crate::{Error, Result, similar};
 use catalogue::{CATALOGUE, Item};
@@ -84,6 +86,11 @@ pub struct PlannedFile {
 }
 
 impl PullPlan {
+    /// True for a file by its address, false for a model by its name.
+    pub fn is_address(&self) -> bool {
+        self.name.contains("://")
+    }
+
     /// Bytes of all files whose length is known.
     pub fn total_bytes(&self) -> u64 {
         self.files.iter().filter_map(|file| file.bytes).sum()
@@ -182,7 +189,7 @@ pub fn plan_pull(name: &str, dir: &Path, options: &PullOptions) -> Result<PullPl
     })
 }
 
-/// Fetches what is missing of a plan. `progress` is called every few kilobytes; when it gives false, the pull stops and can be taken up
+/// Fetches what is missing of a plan; a model by its name gets a `pulled.json` that remembers licence and addresses. `progress` is called every few kilobytes; when it gives false, the pull stops and can be taken up
 /// again.
 ///
 /// **Errors**: [`PullError`]; [`Error::Io`].
@@ -218,6 +225,9 @@ pub fn pull(plan: &PullPlan, options: &PullOptions, progress: &mut dyn FnMut(Pul
         verified += usize::from(fetch::fetch(&client, file, &target, options, &mut arrived)?);
         fetched += 1;
         before += std::fs::metadata(&target).map_or(0, |data| data.len());
+    }
+    if !plan.is_address() {
+        Receipt::of(plan).write(&plan.folder)?;
     }
     Ok(Pulled {
         folder: plan.folder.clone(),

@@ -197,8 +197,7 @@ fn how_to_use(plan: &PullPlan) -> String {
         let value = crate::repeat::quoted(value);
         format!("kinora generate \"a rocket flies over a city\" {flag} {value}")
     };
-    let is_address = plan.name.contains("://");
-    let (false, [file]) = (!is_address, plan.files.as_slice()) else {
+    let (true, [file]) = (plan.is_address(), plan.files.as_slice()) else {
         let listed = registry::folders()
             .iter()
             .any(|folder| plan.folder.parent() == Some(folder));
