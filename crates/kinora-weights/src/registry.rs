@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::{INDEX, MODEL, ModelJson, is_low_of_a_pair, is_weights, list};
 use crate::recognise::{Component, identify};
+use crate::write::write_json;
 use crate::{Checkpoint, Error, ModelFolder, Result, similar};
 
 /// Where a model lies.
@@ -241,10 +242,7 @@ fn add_among(dir: &Path, path: &Path, dirs: &[PathBuf]) -> Result<ModelEntry> {
         return Err(refused(format!("{} exists already", home.display()), RENAME));
     }
     std::fs::create_dir_all(&home).map_err(Error::io("make", &home))?;
-    let (file, unfinished) = (home.join(MODEL), home.join(".model.json.part"));
-    let text = serde_json::to_string_pretty(&model).map_err(|e| refused(e.to_string(), RENAME))?;
-    std::fs::write(&unfinished, text + "\n").map_err(Error::io("write", &unfinished))?;
-    std::fs::rename(&unfinished, &file).map_err(Error::io("write", &file))?;
+    write_json(&home.join(MODEL), &model)?;
     Ok(ModelEntry::of(Location::Folder(home), dirs))
 }
 

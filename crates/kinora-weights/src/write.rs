@@ -8,6 +8,20 @@ use std::path::{Path, PathBuf};
 use crate::header::element_bits;
 use crate::{Error, Result};
 
+/// Writes a small file of JSON, whole or not at all.
+///
+/// **Errors**: [`Error::BadJson`] for a value that JSON cannot say; [`Error::Io`].
+pub(crate) fn write_json(file: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::BadJson {
+        file: file.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = file.with_file_name(format!(".{name}.part"));
+    std::fs::write(&unfinished, text + "\n").map_err(Error::io("write", &unfinished))?;
+    std::fs::rename(&unfinished, file).map_err(Error::io("write", file))
+}
+
 /// What one tensor of a new file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTensor {

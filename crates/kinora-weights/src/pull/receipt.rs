@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::PullPlan;
+use crate::write::write_json;
 use crate::{Error, Result};
 
 /// Its name in the folder of the model.
@@ -51,21 +52,14 @@ impl Receipt {
     ///
     /// **Errors**: [`Error::BadJson`].
     pub(crate) fn parse(file: &str, text: &[u8]) -> Result<Self> {
-        serde_json::from_slice(text).map_err(|error| bad(file.into(), &error))
+        serde_json::from_slice(text).map_err(|error| Error::BadJson {
+            file: file.into(),
+            reason: error.to_string(),
+        })
     }
 
     /// Writes it whole or not at all.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let (file, unfinished) = (folder.join(RECEIPT), folder.join(".pulled.json.part"));
-        let text = serde_json::to_string_pretty(self).map_err(|error| bad(file.display().to_string(), &error))?;
-        std::fs::write(&unfinished, text + "\n").map_err(Error::io("write", &unfinished))?;
-        std::fs::rename(&unfinished, &file).map_err(Error::io("write", &file))
-    }
-}
-
-fn bad(file: String, error: &serde_json::Error) -> Error {
-    Error::BadJson {
-        file,
-        reason: error.to_string(),
+        write_json(&folder.join(RECEIPT), self)
     }
 }
