@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use kinora_media::Format;
 use kinora_pipeline::PrecisionChoice;
 
+use super::OutputFiles;
 use crate::values;
 
 pub(super) const DECODE_EXAMPLES: &str = "\
@@ -34,31 +34,9 @@ pub struct Decode {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
 
-    /// What to write: mp4, webm, gif, webp, png-frames or png
-    ///
-    /// The ending of -o decides if absent; else mp4, or png for one frame. png-frames writes a folder of pictures.
-    ///
-    /// Example: --format webm
-    #[arg(long, value_name = "FORMAT", value_parser = values::format, help_heading = "Output")]
-    pub format: Option<Format>,
-
-    /// Replace the file if it is there
-    ///
-    /// Example: -o rocket.mp4 --overwrite
-    #[arg(long, help_heading = "Output")]
-    pub overwrite: bool,
-
-    /// Also write the clip's best frame beside it, as .poster.jpg
-    ///
-    /// Example: -o rocket.mp4 --poster
-    #[arg(long, help_heading = "Output")]
-    pub poster: bool,
-
-    /// Also write its frames side by side, as .sheet.png
-    ///
-    /// Example: -o rocket.mp4 --sheet
-    #[arg(long, help_heading = "Output")]
-    pub sheet: bool,
+    /// What is written, and what beside it.
+    #[command(flatten)]
+    pub files: OutputFiles,
 
     /// Model whose autoencoder is used; the one that made the latents if absent
     ///

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use kinora_media::{Format, Fps};
+use kinora_media::Fps;
 use kinora_pipeline::{CacheChoice, LoraChoice, PrecisionChoice, Size};
 use kinora_sampling::Sampler;
 
-use super::{DEFAULT_MODEL, Mode};
+use super::{DEFAULT_MODEL, Mode, OutputFiles};
 use crate::values;
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
@@ -39,31 +39,9 @@ pub struct Generate {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
 
-    /// What to write: mp4, webm, gif, webp, png-frames or png
-    ///
-    /// The ending of -o decides if absent; else mp4, or png for one frame. png-frames writes a folder of pictures.
-    ///
-    /// Example: --format webm
-    #[arg(long, value_name = "FORMAT", value_parser = values::format, help_heading = "Output")]
-    pub format: Option<Format>,
-
-    /// Replace the file if it is there
-    ///
-    /// Example: -o rocket.mp4 --overwrite
-    #[arg(long, help_heading = "Output")]
-    pub overwrite: bool,
-
-    /// Also write the clip's best frame beside it, as .poster.jpg
-    ///
-    /// Example: -o rocket.mp4 --poster
-    #[arg(long, help_heading = "Output")]
-    pub poster: bool,
-
-    /// Also write its frames side by side, as .sheet.png
-    ///
-    /// Example: -o rocket.mp4 --sheet
-    #[arg(long, help_heading = "Output")]
-    pub sheet: bool,
+    /// What is written, and what beside it.
+    #[command(flatten)]
+    pub files: OutputFiles,
 
     /// Width and height in pixels, even, each from 64 to 3840
     ///

@@ -4,6 +4,7 @@ mod decode;
 mod eval;
 mod generate;
 mod models;
+mod output;
 mod pull;
 mod weights;
 
@@ -22,6 +23,7 @@ use generate::GENERATE_EXAMPLES;
 pub use generate::Generate;
 use models::MODELS_EXAMPLES;
 pub use models::{Models, ModelsAction};
+pub use output::OutputFiles;
 use pull::PULL_EXAMPLES;
 pub use pull::Pull;
 use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};

@@ -72,26 +72,29 @@ fn request(args: &Decode, recipe: &Recipe) -> anyhow::Result<DecodeRequest> {
         Some(output) => Wish {
             prompt: &recipe.prompt,
             output: Some(output),
-            format: args.format,
+            format: args.files.format,
             still,
             variants: 1,
-            overwrite: args.overwrite,
+            overwrite: args.files.overwrite,
         }
         .settle()?,
         None => {
-            let format = args.format.unwrap_or(if still { Format::Png } else { Format::Mp4 });
+            let format = args
+                .files
+                .format
+                .unwrap_or(if still { Format::Png } else { Format::Mp4 });
             (named_after(&args.latents, format), format)
         }
     };
-    if output.exists() && !args.overwrite {
+    if output.exists() && !args.files.overwrite {
         return Err(Error::OutputExists { path: output }.into());
     }
     Ok(DecodeRequest {
         output,
         format,
-        poster: args.poster,
-        sheet: args.sheet,
-        overwrite: args.overwrite,
+        poster: args.files.poster,
+        sheet: args.files.sheet,
+        overwrite: args.files.overwrite,
     })
 }
 

@@ -88,10 +88,10 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
     let wish = Wish {
         prompt: &prompt,
         output: args.output.as_deref(),
-        format: args.format,
+        format: args.files.format,
         still: args.frames == Some(1),
         variants: args.variants,
-        overwrite: args.overwrite,
+        overwrite: args.files.overwrite,
     };
     let (output, format) = wish.settle()?;
     let mut request = Request::new(prompt, output, format);
@@ -123,9 +123,9 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
     request.references.clone_from(&args.reference);
     request.control_scale = args.control_scale;
     request.keep_latents = args.keep_latents;
-    request.poster = args.poster;
-    request.sheet = args.sheet;
-    request.overwrite = args.overwrite;
+    request.poster = args.files.poster;
+    request.sheet = args.files.sheet;
+    request.overwrite = args.files.overwrite;
     request.validate()?;
     check_seeds(&request)?;
     check_outputs(&request)?;
@@ -150,7 +150,11 @@ fn check_seeds(request: &Request) -> Result<(), Usage> {
 
 /// `--profile` must be able to write too; nobody waits an hour to hear that it is not.
 fn check_profile(args: &Generate) -> anyhow::Result<()> {
-    match args.profile.as_ref().filter(|path| path.exists() && !args.overwrite) {
+    match args
+        .profile
+        .as_ref()
+        .filter(|path| path.exists() && !args.files.overwrite)
+    {
         Some(path) => Err(Error::OutputExists { path: path.clone() }.into()),
         None => Ok(()),
     }
