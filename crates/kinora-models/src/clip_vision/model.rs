@@ -11,15 +11,14 @@
 //!
 //! 632 M parameters are needed once for a clip, so layers are read one at a time, like the text encoder's.
 
-use kinora_kernels::{
-    Activation, Input, KeyMask, Linear, Precision, attention_as, layer_norm, linear, linear_residual, linears,
-};
+use kinora_kernels::{Activation, KeyMask, Linear, Precision, attention_as, linear, linear_residual, linears};
 use kinora_tensor::{Arena, Tensor};
 use kinora_weights::{Checkpoint, Reader};
 
 use super::config::Config;
 use super::picture::pixels;
 use crate::Result;
+use crate::nn::LayerNorm;
 
 /// What files have in front of all names; transformers 5 cuts it off.
 const SCOPE: &str = "vision_model";
@@ -31,41 +30,14 @@ const NOT_NEEDED: [&str; 3] = [
     "embeddings.position_ids",
 ];
 
-/// Weight and bias of a LayerNorm.
-struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    eps: f32,
-}
-
-impl Norm {
-    fn load(reader: &Reader, name: &str, config: &Config) -> Result<Self> {
-        let reader = reader.at(name);
-        Ok(Self {
-            weight: reader.vector("weight", config.hidden_size)?,
-            bias: reader.vector("bias", config.hidden_size)?,
-            eps: config.layer_norm_eps,
-        })
-    }
-
-    const fn of<'a>(&'a self, x: &'a Tensor) -> Input<'a> {
-        Input::Normed {
-            x,
-            weight: self.weight.as_slice(),
-            bias: self.bias.as_slice(),
-            eps: self.eps,
-        }
-    }
-}
-
 /// One layer, in memory while it is needed.
 struct Layer {
-    norm_1: Norm,
+    norm_1: LayerNorm,
     q: Linear,
     k: Linear,
     v: Linear,
     attention_out: Linear,
-    norm_2: Norm,
+    norm_2: LayerNorm,
     ffn_in: Linear,
     ffn_out: Linear,
     heads: usize,
@@ -105,8 +77,8 @@ impl Layer {
             k: reader.linear("self_attn.k_proj", width, width)?,
             v: reader.linear("self_attn.v_proj", width, width)?,
             attention_out: reader.linear("self_attn.out_proj", width, width)?,
-            norm_1: Norm::load(reader, "layer_norm1", config)?,
-            norm_2: Norm::load(reader, "layer_norm2", config)?,
+            norm_1: LayerNorm::load(reader, "layer_norm1", config.hidden_size, config.layer_norm_eps)?,
+            norm_2: LayerNorm::load(reader, "layer_norm2", config.hidden_size, config.layer_norm_eps)?,
             heads: config.num_attention_heads,
             precision: reader.precision(),
         })
@@ -138,7 +110,7 @@ pub struct ClipVision {
     class_embedding: Vec<f32>,
     /// `[L, M]`.
     positions: Tensor,
-    first_norm: Norm,
+    first_norm: LayerNorm,
 }
 
 impl ClipVision {
@@ -161,7 +133,7 @@ impl ClipVision {
             class_embedding: embeddings.vector("class_embedding", width)?,
             patch_embedding: embeddings.linear_no_bias("patch_embedding", width, config.patch_values())?,
             positions: embeddings.tensor("position_embedding.weight", &[config.tokens(), width])?,
-            first_norm: Norm::load(&reader, "pre_layrnorm", &config)?,
+            first_norm: LayerNorm::load(&reader, "pre_layrnorm", config.hidden_size, config.layer_norm_eps)?,
             reader: reader.with_precision(precision),
             config,
         };
@@ -241,8 +213,7 @@ impl ClipVision {
                 .zip(self.positions.as_slice())
                 .for_each(|(x, position)| *x += position);
         }
-        let norm = &self.first_norm;
-        Ok(layer_norm(&x, Some(&norm.weight), Some(&norm.bias), norm.eps)?)
+        self.first_norm.forward(&x)
     }
 }
 

@@ -8,13 +8,14 @@
 //!
 //! **Numerics**: f32; padded keys are masked out of every attention, so padding does not change a text's states.
 
-use kinora_kernels::{Activation, KeyMask, Linear, add, attention, layer_norm, linear, linear_residual};
+use kinora_kernels::{Activation, KeyMask, Linear, add, attention, linear, linear_residual};
 use kinora_tensor::{Arena, Tensor};
 use kinora_weights::{Checkpoint, Reader, Table};
 use serde::Deserialize;
 
 use super::tokenizer::TokenBatch;
 use crate::error::parse_config;
+use crate::nn::LayerNorm;
 use crate::{Error, Result};
 
 /// Hyper-parameters, as `config.json` of a transformers folder spells them.
@@ -71,37 +72,15 @@ impl Config {
     }
 }
 
-/// Weight and bias of a LayerNorm.
-struct Norm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    eps: f32,
-}
-
-impl Norm {
-    fn load(reader: &Reader, name: &str, config: &Config) -> Result<Self> {
-        let reader = reader.at(name);
-        Ok(Self {
-            weight: reader.vector("weight", config.hidden_size)?,
-            bias: reader.vector("bias", config.hidden_size)?,
-            eps: config.layer_norm_eps,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(layer_norm(x, Some(&self.weight), Some(&self.bias), self.eps)?)
-    }
-}
-
 struct Layer {
     query: Linear,
     key: Linear,
     value: Linear,
     attention_out: Linear,
-    attention_norm: Norm,
+    attention_norm: LayerNorm,
     ffn_in: Linear,
     ffn_out: Linear,
-    ffn_norm: Norm,
+    ffn_norm: LayerNorm,
     heads: usize,
 }
 
@@ -113,10 +92,15 @@ impl Layer {
             key: reader.linear("attention.self.key", width, width)?,
             value: reader.linear("attention.self.value", width, width)?,
             attention_out: reader.linear("attention.output.dense", width, width)?,
-            attention_norm: Norm::load(reader, "attention.output.LayerNorm", config)?,
+            attention_norm: LayerNorm::load(
+                reader,
+                "attention.output.LayerNorm",
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
             ffn_in: reader.linear("intermediate.dense", inner, width)?,
             ffn_out: reader.linear("output.dense", width, inner)?,
-            ffn_norm: Norm::load(reader, "output.LayerNorm", config)?,
+            ffn_norm: LayerNorm::load(reader, "output.LayerNorm", config.hidden_size, config.layer_norm_eps)?,
             heads: config.num_attention_heads,
         })
     }
@@ -146,7 +130,7 @@ pub struct MiniLm {
     words: Table,
     positions: Tensor,
     token_type: Vec<f32>,
-    embedding_norm: Norm,
+    embedding_norm: LayerNorm,
     layers: Vec<Layer>,
 }
 
@@ -164,7 +148,7 @@ impl MiniLm {
             words: embeddings.table("word_embeddings.weight", config.vocab_size, width)?,
             positions: embeddings.tensor("position_embeddings.weight", &[config.max_position_embeddings, width])?,
             token_type: token_types.as_slice()[..width].to_vec(),
-            embedding_norm: Norm::load(&embeddings, "LayerNorm", &config)?,
+            embedding_norm: LayerNorm::load(&embeddings, "LayerNorm", config.hidden_size, config.layer_norm_eps)?,
             layers: (0..config.num_hidden_layers)
                 .map(|i| Layer::load(&reader.at(format_args!("encoder.layer.{i}")), &config))
                 .collect::<Result<_>>()?,
