@@ -1,0 +1,29 @@
+//! The server: OpenAI's Videos API and Kinora's own routes on durable jobs, and the runner that makes their videos.
+//!
+//! **The way of a request.** A connection is limited and perhaps encrypted, a request gets an id, a [`Caller`] and a
+//! body; [`kinora_api`] reads it into a typed request; it becomes [`Work`], the JSON of a job; [`kinora_jobs`] keeps it. A
+//! worker, in a process of its own, claims the job, makes the video with [`kinora_pipeline`] and puts its files into
+//! [`Files`]. Everything that the routes answer is read from the job's record again, so a restart loses nothing.
+//!
+//! **Who may do what**: `auth`. **What leaves the house**: `fetch` and `hooks` go through one client that reaches public
+//! addresses only. **What is seen of it**: `observe`.
+
+mod answer;
+mod app;
+mod body;
+mod caller;
+mod config;
+mod error;
+mod files;
+mod http;
+mod routes;
+mod submit;
+mod view;
+mod work;
+
+pub use app::App;
+pub use caller::{Caller, Scope};
+pub use config::{Config, Limits, Tls};
+pub use error::{Error, Result};
+pub use files::{FileRef, Files};
+pub use work::{CharacterUse, ClipSource, Outcome, OutcomeFiles, Task, Work, WorkShot};

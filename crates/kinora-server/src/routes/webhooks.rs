@@ -1,0 +1,9 @@
+//! The management of webhook endpoints.
+
+use axum::Router;
+
+use crate::App;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+}

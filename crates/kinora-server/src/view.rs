@@ -1,0 +1,108 @@
+//! A job's record as the answers show it.
+
+use kinora_api::{Video, VideoError, VideoStatus, VideoTag, failure};
+use kinora_jobs::{Job, State, Timestamp};
+
+use crate::answer::{Answer, Failure};
+use crate::work::{Outcome, Work};
+
+/// How much of the progress bar belongs to what comes before and after the denoising, in percent.
+const AROUND_DIFFUSE: u64 = 10;
+
+/// The video of a job.
+///
+/// **Errors**: 500 for a record that this version cannot read.
+pub(crate) fn video_of(job: &Job) -> Answer<Video> {
+    let work = work_of(job)?;
+    let outcome = outcome_of(job)?;
+    let status = match job.state() {
+        State::Queued => VideoStatus::Queued,
+        State::Running => VideoStatus::InProgress,
+        State::Succeeded => VideoStatus::Completed,
+        State::Failed | State::Cancelled => VideoStatus::Failed,
+    };
+    Ok(Video {
+        id: job.id.0.parse().map_err(|error| Failure::internal(&error))?,
+        object: VideoTag::Tag,
+        created_at: unix_seconds(job.created_at),
+        status,
+        completed_at: job
+            .finished_at
+            .filter(|_| status == VideoStatus::Completed)
+            .map(unix_seconds),
+        error: error_of(job),
+        expires_at: job
+            .expires_at
+            .filter(|_| status == VideoStatus::Completed)
+            .map(unix_seconds),
+        model: work.model,
+        progress: progress_of(job),
+        prompt: Some(work.prompt),
+        remixed_from_video_id: work.remixed_from,
+        seconds: work.seconds,
+        size: work.size,
+        seed: Some(work.seed),
+        fps: outcome.as_ref().map(|outcome| outcome.fps),
+        num_frames: outcome.as_ref().map(|outcome| outcome.num_frames),
+        revised_prompt: outcome.as_ref().and_then(|outcome| outcome.revised_prompt.clone()),
+        inference_time_s: outcome.as_ref().map(|outcome| outcome.inference_time_s),
+        peak_memory_mb: outcome.as_ref().map(|outcome| outcome.peak_memory_mb),
+    })
+}
+
+/// Whole seconds since 1970.
+pub(crate) fn unix_seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_ms() / 1000).unwrap_or(0)
+}
+
+/// What a job is asked.
+///
+/// **Errors**: 500 for a record that this version cannot read.
+pub(crate) fn work_of(job: &Job) -> Answer<Work> {
+    serde_json::from_value(job.request.clone()).map_err(|error| Failure::internal(&error))
+}
+
+/// What came of a job, if it succeeded and has not been purged.
+///
+/// **Errors**: 500 for a record that this version cannot read.
+pub(crate) fn outcome_of(job: &Job) -> Answer<Option<Outcome>> {
+    let read = |value: &serde_json::Value| serde_json::from_value(value.clone());
+    job.result
+        .as_ref()
+        .map(read)
+        .transpose()
+        .map_err(|error| Failure::internal(&error))
+}
+
+/// Why a video failed. A failed attempt that is tried again is no failure yet.
+pub(crate) fn error_of(job: &Job) -> Option<VideoError> {
+    match job.state() {
+        State::Cancelled => Some(VideoError::cancelled()),
+        State::Failed => Some(match &job.error {
+            Some(found) => VideoError {
+                code: found.code.clone(),
+                message: found.message.clone(),
+            },
+            None => VideoError {
+                code: failure::INTERNAL_ERROR.to_owned(),
+                message: "The video could not be made.".to_owned(),
+            },
+        }),
+        State::Queued | State::Running | State::Succeeded => None,
+    }
+}
+
+/// 0 to 100 over all four stages: only a finished video has 100.
+pub(crate) fn progress_of(job: &Job) -> u8 {
+    if job.state() == State::Succeeded {
+        return 100;
+    }
+    let Some(report) = &job.progress else { return 0 };
+    let share = |from: u64, span: u64| from + span * report.done.min(report.total) / report.total.max(1);
+    let percent = match report.stage.as_str() {
+        "diffuse" => share(AROUND_DIFFUSE / 2, 100 - 2 * AROUND_DIFFUSE),
+        "render" => share(100 - 3 * AROUND_DIFFUSE / 2, AROUND_DIFFUSE),
+        _ => 1,
+    };
+    u8::try_from(percent.min(99)).unwrap_or(99)
+}
