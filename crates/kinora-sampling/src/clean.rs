@@ -28,6 +28,27 @@ impl Clean {
         }
     }
 
+    /// Whether the same elements are given, bit for bit.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let same = |a: &Tensor, b: &Tensor| {
+            let bits = |tensor: &Tensor| {
+                tensor
+                    .as_slice()
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<_>>()
+            };
+            a.shape() == b.shape() && bits(a) == bits(b)
+        };
+        match (self, other) {
+            (Self::Prefix(a), Self::Prefix(b)) => same(a, b),
+            (Self::Elements { mask, values }, Self::Elements { mask: m, values: v }) => {
+                same(mask, m) && same(values, v)
+            }
+            _ => false,
+        }
+    }
+
     /// **Errors**: [`Error::CleanShape`] if this does not fit `latents`.
     pub(crate) fn check(&self, latents: &Tensor) -> Result<()> {
         let refuse = |clean: &Tensor, expected| {

@@ -115,6 +115,23 @@ impl SamplerRun {
         Ok(run)
     }
 
+    /// Whether this run is a later state of `start`: same rule, schedule and given latents, same noise between the steps,
+    /// latents of the same shape. Says nothing of the latents themselves, nor of the noise that they came from.
+    pub fn continues(&self, start: &Self) -> bool {
+        let clean = match (&self.clean, &start.clean) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => ours.is_same_as(theirs),
+            _ => false,
+        };
+        clean
+            && self.sampler == start.sampler
+            && self.prediction == start.prediction
+            && self.schedule == start.schedule
+            && self.fresh == start.fresh
+            && self.latents.shape() == start.latents.shape()
+            && self.step_index >= start.step_index
+    }
+
     /// Whether the parts of a restored run can belong together; what follows relies on it.
     fn is_consistent(&self) -> bool {
         let position = self.step_index + usize::from(self.midway) <= self.schedule.steps();
@@ -176,6 +193,32 @@ mod tests {
             run.provide(velocity).unwrap();
         }
         run
+    }
+
+    #[test]
+    fn a_run_continues_its_own_beginning_and_no_other() {
+        let shape = [1, 2, 3, 2, 2];
+        let start = |sampler, steps, given: f32, part| {
+            let schedule = Schedule::rectified_flow(steps, 3.0).unwrap();
+            let mut prefix = Tensor::zeros([1, 2, 1, 2, 2]).unwrap();
+            prefix.as_mut_slice().fill(given);
+            SamplerRun::new(sampler, &schedule, noise(1, Stream::default(), shape).unwrap())
+                .unwrap()
+                .with_clean(Clean::Prefix(prefix))
+                .unwrap()
+                .with_fresh_noise(1, Stream { variant: 3, part })
+        };
+        let later = halfway(Sampler::UniPc);
+        assert!(later.continues(&start(Sampler::UniPc, 5, 0.0, 4)));
+        assert!(!start(Sampler::UniPc, 5, 0.0, 4).continues(&later), "it was before");
+        for other in [
+            start(Sampler::DpmPp2m, 5, 0.0, 4),
+            start(Sampler::UniPc, 6, 0.0, 4),
+            start(Sampler::UniPc, 5, 0.5, 4),
+            start(Sampler::UniPc, 5, 0.0, 5),
+        ] {
+            assert!(!later.continues(&other), "{other:?}");
+        }
     }
 
     #[test]
