@@ -7,8 +7,10 @@ use kinora_models::wan::LoadOptions;
 use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
 use kinora_tensor::{Arena, Tensor};
 
-use crate::diffuse::{Denoised, Emit, Known, Settings, diffuse, diffuse_blocks};
+use crate::checkpoint::{Expected, Keeper, Resumed};
+use crate::diffuse::{AfterStep, Denoised, Emit, Halfway, Known, Settings, diffuse, diffuse_blocks};
 use crate::inputs::Inputs;
+use crate::latents::{join_frames, take_frames};
 use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
 use crate::memory_plan::{MemoryPlan, WeightsMode};
 use crate::model::{Model, Slot, VaeHalf};
@@ -49,7 +51,8 @@ pub(crate) struct Made {
 
 impl ClipMaker<'_> {
     /// Makes the clip of `recipe` and writes it to `destination`, if it has one. Its latents are on disk before its frames
-    /// are made, and stay there if these cannot be made.
+    /// are made, and stay there if these cannot be made. `keeper` has what an earlier attempt did, and keeps what this
+    /// one does.
     ///
     /// **Errors**: see [`Error`].
     pub(crate) fn make(
@@ -58,8 +61,10 @@ impl ClipMaker<'_> {
         destination: Option<&Destination<'_>>,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
+        mut keeper: Keeper<'_>,
     ) -> Result<Made> {
         let seed = recipe.seed;
+        let mut resumed = keeper.resume(&self.expected(), self.arena, watch.observer())?;
         let kept = destination.map(|to| SavedLatents::path_for(to.path));
         let saved = SavedLatents {
             recipe: recipe.clone(),
@@ -71,41 +76,42 @@ impl ClipMaker<'_> {
             renderer: Renderer::create(&self.plan.into(), destination, tail_frames, self.memory.tile_px)?,
             saved,
             kept,
+            keeper,
+            worst: resumed.cache.take(),
         };
         if let (Some((_, fps)), Some(path)) = (self.inputs.source, &self.request.extend) {
             out.renderer
                 .copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
         }
-        let mut worst: Option<CacheReport> = None;
         let mut frames_before = 0;
         for (index, segment) in self.plan.segments.iter().enumerate() {
             watch.observer().event(&Event::SegmentStarted {
                 segment: index,
                 segments: self.plan.segments.len(),
             });
-            let first = self.first_frames(index, segment, &out.renderer);
-            let conditioning = self.map(index, segment, &first, frames_before, watch)?;
-            let settings = self.settings(segment, seed, index)?;
-            // The picture that a clip starts from is its first frame; other given frames are in the file already.
-            let not_new = if index == 0 && self.plan.task != Task::Extend {
-                0
-            } else {
-                first.len()
+            let not_new = match resumed.parts.pop_front() {
+                Some(part) => {
+                    let not_new = part.not_new;
+                    self.render(part, None, &mut out, watch, cancel)?;
+                    not_new
+                }
+                None => self.part(
+                    index,
+                    segment,
+                    seed,
+                    frames_before,
+                    &mut resumed,
+                    &mut out,
+                    watch,
+                    cancel,
+                )?,
             };
-            let part = Part {
-                conditioning,
-                settings,
-                not_new,
-            };
-            let cache = match description.block_frames {
-                Some(block_frames) => self.stream(part, block_frames, &mut out, watch, cancel)?,
-                None => self.denoise_and_render(part, &mut out, watch, cancel)?,
-            };
-            worst = worse(worst, cache);
             self.release_after_use();
             frames_before += description.frames_of(segment.latent_frames) - not_new;
         }
-        let Out { renderer, kept, .. } = out;
+        let Out {
+            renderer, kept, worst, ..
+        } = out;
         let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer));
         if let Some(path) = &kept {
             match &finished {
@@ -122,20 +128,57 @@ impl ClipMaker<'_> {
         })
     }
 
+    /// Makes a part from its beginning, or from where an earlier attempt was in it. Returns how many of its frames are not
+    /// new.
+    fn part(
+        &self,
+        index: usize,
+        segment: &Segment,
+        seed: u64,
+        frames_before: usize,
+        resumed: &mut Resumed,
+        out: &mut Out<'_>,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<usize> {
+        let first = self.first_frames(index, segment, &out.renderer);
+        // The picture that a clip starts from is its first frame; other given frames are in the file already.
+        let not_new = if index == 0 && self.plan.task != Task::Extend {
+            0
+        } else {
+            first.len()
+        };
+        let part = Part {
+            conditioning: self.map(index, segment, &first, frames_before, watch)?,
+            settings: self.settings(segment, seed, index)?,
+            not_new,
+        };
+        match self.model.description.block_frames {
+            Some(block_frames) => self.stream(part, block_frames, resumed.blocks.take(), out, watch, cancel)?,
+            None => self.denoise_and_render(part, resumed.halfway.take(), out, watch, cancel)?,
+        }
+        Ok(not_new)
+    }
+
     /// The latents of a part, then its frames.
     fn denoise_and_render(
         &self,
         part: Part<'_>,
-        out: &mut Out,
+        halfway: Option<Halfway>,
+        out: &mut Out<'_>,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
-    ) -> Result<Option<CacheReport>> {
+    ) -> Result<()> {
         let Part {
             conditioning,
             settings,
             not_new,
         } = part;
+        let steps = settings.schedule.steps();
         let denoised = watch.stage(Stage::Diffuse, |observer| {
+            let (keeper, parts, worst) = (&mut out.keeper, &out.saved.parts, out.worst);
+            let after_step: &mut AfterStep<'_> =
+                &mut |between, observer| keeper.after_step(parts, worst, between, observer);
             let channels = self.model.vae_config.latent_channels();
             let (experts, previewer) = (&self.model.experts, self.model.previewer());
             diffuse(
@@ -145,8 +188,10 @@ impl ClipMaker<'_> {
                 self.arena,
                 &conditioning,
                 &settings,
+                halfway,
                 observer,
                 cancel,
+                after_step,
             )
         });
         if let Err(error) = &denoised {
@@ -159,31 +204,49 @@ impl ClipMaker<'_> {
             self.model.experts.iter().for_each(Slot::release);
             memory::give_back();
         }
+        out.worst = worse(out.worst, cache);
         let latents = self.without_references(latents)?;
+        self.render(SavedPart { latents, not_new }, Some(steps), out, watch, cancel)
+    }
+
+    /// The frames of a part whose latents are finished: just now, with the last of so many steps, or by an earlier attempt.
+    fn render(
+        &self,
+        part: SavedPart,
+        steps: Option<usize>,
+        out: &mut Out<'_>,
+        watch: &mut Stopwatch<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let SavedPart { latents, not_new } = part;
         watch.stage(Stage::Render, |observer| {
             out.save(SavedPart {
                 latents: latents.try_clone()?,
                 not_new,
             })?;
+            if let Some(steps) = steps {
+                out.keep_finished(steps, observer)?;
+            }
             let rendered = self
                 .model
                 .decoding_vae()
                 .get(self.decoding_half())
                 .and_then(|vae| out.renderer.push_latents(&vae, &latents, not_new, observer, cancel));
             out.note_if_failed(rendered, observer)
-        })?;
-        Ok(cache)
+        })
     }
 
-    /// The latents of a part block by block, each of which becomes frames at once.
+    /// The latents of a part block by block, each of which becomes frames at once; `before` are those that an earlier attempt
+    /// made.
     fn stream(
         &self,
         part: Part<'_>,
         block_frames: usize,
-        out: &mut Out,
+        before: Option<Tensor>,
+        out: &mut Out<'_>,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
-    ) -> Result<Option<CacheReport>> {
+    ) -> Result<()> {
         let vae = self.model.decoding_vae().get(self.decoding_half())?;
         let [frames, ..] = part.settings.grid;
         let mut run = PartRun {
@@ -194,7 +257,7 @@ impl ClipMaker<'_> {
         };
         let mut made: Option<Tensor> = None;
         let streamed = watch.stage(Stage::Diffuse, |observer| {
-            let emit: &mut Emit<'_> = &mut |latents, observer| {
+            let emit: &mut Emit<'_> = &mut |latents, steps, observer| {
                 // The blocks of a part are one run of the decoder, and one part in the file too.
                 let all = match made.take() {
                     None => latents.try_clone()?,
@@ -207,7 +270,13 @@ impl ClipMaker<'_> {
                     latents: all.try_clone()?,
                     not_new: part.not_new,
                 })?;
+                let is_finished = all.dims()[2] == frames;
                 made = Some(all);
+                match steps {
+                    Some(steps) if is_finished => out.keep_finished(steps, observer)?,
+                    Some(steps) => out.keep_blocks(steps, observer)?,
+                    None => {}
+                }
                 let rendered = out.renderer.push_block(&mut run, latents, observer, cancel);
                 out.note_if_failed(rendered, observer)
             };
@@ -219,6 +288,7 @@ impl ClipMaker<'_> {
                 &part.settings,
                 block_frames,
                 channels,
+                before.as_ref(),
                 observer,
                 cancel,
                 emit,
@@ -227,8 +297,7 @@ impl ClipMaker<'_> {
         if let Err(error) = &streamed {
             out.give_up(error, watch.observer());
         }
-        streamed?;
-        Ok(None)
+        streamed
     }
 
     /// The frames that a part starts from: those that were given, or the end of the part before.
@@ -349,18 +418,23 @@ impl ClipMaker<'_> {
 
     /// The latents of the clip itself: those of reference pictures stood in front.
     fn without_references(&self, latents: Tensor) -> Result<Tensor> {
-        let given = self.inputs.references.len();
-        if given == 0 {
-            return Ok(latents);
+        match self.inputs.references.len() {
+            0 => Ok(latents),
+            given => take_frames(&latents, given..latents.dims()[2]),
         }
-        let [_, channels, frames, height, width] = latents.dims_of("references", "[1, C, R + F, h, w]")?;
-        let mut kept = latents.uninit_like([1, channels, frames - given, height, width])?;
-        let area = height * width;
-        let planes = kept.as_mut_slice().chunks_exact_mut((frames - given) * area);
-        for (target, source) in planes.zip(latents.as_slice().chunks_exact(frames * area)) {
-            target.copy_from_slice(&source[given * area..]);
+    }
+
+    /// What a checkpoint of this clip must hold.
+    fn expected(&self) -> Expected<'_> {
+        let (generated, factor) = (self.plan.size.generated, self.model.vae_config.spatial_factor());
+        Expected {
+            segments: &self.plan.segments,
+            channels: self.model.vae_config.latent_channels(),
+            height: generated.height_px as usize / factor,
+            width: generated.width_px as usize / factor,
+            cache: self.plan.cache.as_ref(),
+            is_streamed: self.model.description.block_frames.is_some(),
         }
-        Ok(kept)
     }
 
     /// What of the autoencoder decodes: both halves where they stay for the next clip.
@@ -390,21 +464,37 @@ struct Part<'a> {
 }
 
 /// Where a clip goes: its frames, and its latents before them.
-struct Out {
+struct Out<'a> {
     renderer: Renderer,
     saved: SavedLatents,
     /// The file of the latents, if they are kept.
     kept: Option<PathBuf>,
+    /// Checkpoints of the run.
+    keeper: Keeper<'a>,
+    /// What the step cache did in the part where it may have cost the most.
+    worst: Option<CacheReport>,
 }
 
-impl Out {
+impl Out<'_> {
     /// Latents are on the disk before anything can go wrong with their frames.
     fn save(&mut self, part: SavedPart) -> Result<()> {
-        let Some(path) = &self.kept else {
-            return Ok(());
-        };
-        self.saved.parts.push(part);
-        self.saved.write(path)
+        if self.kept.is_some() || self.keeper.is_on() {
+            self.saved.parts.push(part);
+        }
+        match &self.kept {
+            Some(path) => self.saved.write(path),
+            None => Ok(()),
+        }
+    }
+
+    /// A checkpoint after the last of a part's steps: its latents need no sampler any more.
+    fn keep_finished(&mut self, steps: usize, observer: &mut dyn Observer) -> Result<()> {
+        self.keeper.after_part(&self.saved.parts, self.worst, steps, observer)
+    }
+
+    /// A checkpoint after so many steps of a part that is made block by block, the last of the saved ones.
+    fn keep_blocks(&mut self, steps: usize, observer: &mut dyn Observer) -> Result<()> {
+        self.keeper.after_block(&self.saved.parts, steps, observer)
     }
 
     /// A part that was not denoised: whoever stopped the run does not want what there is of it; after a failure it is kept.
@@ -431,25 +521,6 @@ fn note_kept(path: &Path, observer: &mut dyn Observer) {
         let note = format!("the latents are kept: `kinora decode {path}` makes the clip of them");
         observer.event(&Event::Note(&note));
     }
-}
-
-/// `[1, C, A, h, w]` and `[1, C, B, h, w]` → `[1, C, A + B, h, w]`.
-fn join_frames(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let [_, channels, before, height, width] = a.dims_of("join_frames", "[1, C, A, h, w]")?;
-    let [_, _, after, ..] = b.dims_of::<5>("join_frames", "[1, C, B, h, w]")?;
-    let area = height * width;
-    let mut joined = a.uninit_like([1, channels, before + after, height, width])?;
-    let planes = joined.as_mut_slice().chunks_exact_mut(((before + after) * area).max(1));
-    let sources = a
-        .as_slice()
-        .chunks_exact((before * area).max(1))
-        .zip(b.as_slice().chunks_exact((after * area).max(1)));
-    for (plane, (first, second)) in planes.zip(sources) {
-        let (start, end) = plane.split_at_mut(before * area);
-        start.copy_from_slice(first);
-        end.copy_from_slice(second);
-    }
-    Ok(joined)
 }
 
 fn worse(a: Option<CacheReport>, b: Option<CacheReport>) -> Option<CacheReport> {

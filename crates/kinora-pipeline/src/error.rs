@@ -80,6 +80,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that should be a checkpoint of this run is none. A run that was given it is made from its beginning.
+    #[error("{} is no checkpoint of this run: {reason}\nhint: it can be removed", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Whoever keeps the checkpoints ended the run after one of them.
+    #[error("the run was ended after a checkpoint: {reason}\nhint: the same request goes on from there")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
     /// Latents do not fit the autoencoder.
     #[error(
         "latents of {got} channels do not fit {model}, whose autoencoder has {expected}\nhint: name the model that made them with --model"
@@ -139,7 +153,9 @@ impl Error {
         match self {
             Self::Prompt(error) if !error.is_about_the_prompt() => ErrorKind::Model,
             Self::Invalid { .. } | Self::Prompt(_) => ErrorKind::Usage,
-            Self::Input { .. } | Self::NotLatents { .. } | Self::OtherModel { .. } => ErrorKind::Input,
+            Self::Input { .. } | Self::NotLatents { .. } | Self::Checkpoint { .. } | Self::OtherModel { .. } => {
+                ErrorKind::Input
+            }
             Self::Output { .. } | Self::OutputExists { .. } => ErrorKind::Output,
             Self::Weights(error) => Self::kind_of_weights(error),
             Self::UnsupportedModel { .. } => ErrorKind::Model,
@@ -151,7 +167,7 @@ impl Error {
             }
             Self::Model(_) => ErrorKind::Model,
             Self::Memory { .. } => ErrorKind::Memory,
-            Self::Cancelled { .. } => ErrorKind::Cancelled,
+            Self::Cancelled { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! One direction, no way back up: a step knows only the value that the step before handed to it. The folders of this
 //! crate are the four steps. [`Pipeline`] holds a loaded model and runs a [`Request`] through them; an [`Observer`] hears
-//! how far it is, a [`CancelToken`] stops it, and the [`RunReport`] says what came out and how to repeat it.
+//! how far it is, a [`CancelToken`] stops it, and the [`RunReport`] says what came out and how to repeat it. A run that
+//! keeps [`Checkpoints`] may die at any time: another process goes on from the newest one, to the same bytes.
 //!
 //! ```no_run
 //! use kinora_pipeline::{CancelToken, OpenOptions, Pipeline, Request, Silent};
@@ -13,12 +14,14 @@
 //! # Ok::<(), kinora_pipeline::Error>(())
 //! ```
 
+mod checkpoint;
 mod clip;
 mod decode;
 mod description;
 mod diffuse;
 mod error;
 mod inputs;
+mod latents;
 mod map;
 pub mod memory;
 mod memory_plan;
@@ -36,6 +39,7 @@ mod request;
 mod saved;
 mod stopwatch;
 
+pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use decode::DecodeRequest;
 pub use description::{Description, StartsFrom};
 pub use error::{Error, ErrorKind, Result};

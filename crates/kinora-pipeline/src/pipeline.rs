@@ -8,6 +8,7 @@ use kinora_models::clip_vision::ClipVision;
 use kinora_tensor::Arena;
 use kinora_weights::{ModelFolder, registry};
 
+use crate::checkpoint::{Checkpoints, Decisive, Keeper, NoCheckpoints, fingerprint};
 use crate::clip::{ClipMaker, Context, Made};
 use crate::description::Description;
 use crate::inputs::Inputs;
@@ -38,6 +39,7 @@ pub struct Pipeline {
     arena: Arena,
     precision: ResolvedPrecision,
     max_memory_bytes: Option<u64>,
+    tiny_decoder: Option<PathBuf>,
     load_ms: u64,
 }
 
@@ -92,6 +94,7 @@ impl Pipeline {
             arena: Arena::new(),
             precision,
             max_memory_bytes: options.max_memory_bytes,
+            tiny_decoder: options.tiny_decoder,
             load_ms: 0,
         })
     }
@@ -156,8 +159,28 @@ impl Pipeline {
     /// Stopping through `cancel` is not an error: the report says where, and lists the clips that were finished.
     /// **Errors**: see [`Error`]; nothing half-written is left behind.
     pub fn run(&self, request: &Request, observer: &mut dyn Observer, cancel: &CancelToken) -> Result<RunReport> {
+        self.run_resumable(request, observer, cancel, &mut NoCheckpoints)
+    }
+
+    /// As [`Pipeline::run`], going on from the checkpoint that an earlier attempt left and keeping new ones. The files are
+    /// the same to the byte, wherever the earlier attempt was ended: between two steps or while frames were decoded.
+    ///
+    /// The request must be the same, up to where it writes and what it writes beside the clip (poster, sheet, latents,
+    /// another format); so must the model, the precision, the instruction set and the version of Kinora. A checkpoint of
+    /// something else, or one that is damaged, is not used; see [`Checkpoints::resume`]. Without a destination
+    /// (`frames_only`) all frames are handed out again.
+    ///
+    /// **Errors**: those of [`Pipeline::run`] and of [`Checkpoints::kept`]; [`Error::Invalid`] for several variants.
+    pub fn run_resumable(
+        &self,
+        request: &Request,
+        observer: &mut dyn Observer,
+        cancel: &CancelToken,
+        checkpoints: &mut dyn Checkpoints,
+    ) -> Result<RunReport> {
         let started = Instant::now();
         request.validate()?;
+        check_variants(request, checkpoints)?;
         let source = request.extend.as_deref().map(probe_source).transpose()?;
         let plan = Plan::new(request, &self.model.description, source)?;
         let run_plan = self.plan_run(request, &plan)?;
@@ -202,7 +225,7 @@ impl Pipeline {
             });
             let recipe = self.recipe(request, &plan, &inputs, &parsed.model_prompt, seed);
             let path = variant_path(&request.output, variant, request.variants);
-            match self.make_clip(&maker, recipe, &path, &mut watch, cancel) {
+            match self.make_clip(&maker, recipe, &path, &mut watch, cancel, checkpoints) {
                 Ok((recipe, made)) => {
                     let load_ms = if variant == 0 { self.load_ms } else { 0 };
                     let timings = Timings {
@@ -241,6 +264,7 @@ impl Pipeline {
         path: &Path,
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
+        checkpoints: &mut dyn Checkpoints,
     ) -> Result<(Recipe, Made)> {
         let request = maker.request;
         if !request.frames_only && !request.overwrite && path.exists() {
@@ -256,7 +280,18 @@ impl Pipeline {
             expected_frames: recipe.length.written_frames,
         };
         let destination = (!request.frames_only).then_some(&destination);
-        let made = maker.make(&recipe, destination, watch, cancel)?;
+        let fingerprint = match checkpoints.is_on() {
+            true => fingerprint(&Decisive {
+                recipe: &recipe,
+                request,
+                plan: maker.plan,
+                memory: maker.memory,
+                tiny_decoder: self.tiny_decoder.as_deref(),
+            })?,
+            false => String::new(),
+        };
+        let keeper = Keeper::new(checkpoints, fingerprint);
+        let made = maker.make(&recipe, destination, watch, cancel, keeper)?;
         Ok((recipe, made))
     }
 
@@ -274,6 +309,12 @@ impl Pipeline {
             cond: cond.context,
             uncond: uncond.map(|text| text.context),
         })
+    }
+
+    /// What the model is taken for: a test makes small clips in several parts.
+    #[cfg(test)]
+    pub(crate) const fn description_mut(&mut self) -> &mut Description {
+        &mut self.model.description
     }
 
     pub(crate) const fn inner(&self) -> &Model {
@@ -373,6 +414,19 @@ impl Pipeline {
             kernels: kernels_name(),
             precision: self.precision.name().to_owned(),
         }
+    }
+}
+
+/// Clips of several variants come one after the other; each would need checkpoints of its own.
+fn check_variants(request: &Request, checkpoints: &dyn Checkpoints) -> Result<()> {
+    match request.variants {
+        variants if variants != 1 && checkpoints.is_on() => Err(Error::Invalid {
+            what: "variants",
+            got: variants.to_string(),
+            reason: "a run that keeps checkpoints makes one clip".into(),
+            hint: "run each variant for itself: variant i has the seed of the first plus i".into(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -53,6 +53,12 @@ pub enum Event<'a> {
         /// Its seed.
         seed: u64,
     },
+    /// The run goes on from a checkpoint: `step` steps of the whole run (counted over all parts) are done, and
+    /// [`Event::Progress`] comes only for those that follow. Parts that were finished are decoded again, without diffuse.
+    Resumed {
+        /// How many steps.
+        step: u64,
+    },
     /// A long clip is made in parts; part `segment` of `segments` begins (counted from 0).
     SegmentStarted {
         /// Which part.

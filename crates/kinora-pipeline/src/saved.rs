@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kinora_tensor::Tensor;
@@ -57,15 +58,11 @@ impl SavedLatents {
             (NOT_NEW_KEY.to_owned(), json(&not_new)?),
         ]);
         write_safetensors(path, &tensors, &metadata, |index, out| {
-            for value in self.parts[index].latents.as_slice() {
-                out.write_all(&value.to_le_bytes())
-                    .map_err(|source| kinora_weights::Error::Io {
-                        action: "write",
-                        path: path.to_owned(),
-                        source,
-                    })?;
-            }
-            Ok(())
+            write_floats(&self.parts[index].latents, out).map_err(|source| kinora_weights::Error::Io {
+                action: "write",
+                path: path.to_owned(),
+                source,
+            })
         })?;
         Ok(())
     }
@@ -107,11 +104,20 @@ impl SavedLatents {
     }
 }
 
-fn part_name(index: usize) -> String {
+/// The elements of a tensor, little endian.
+pub(crate) fn write_floats(tensor: &Tensor, out: &mut dyn Write) -> std::io::Result<()> {
+    for chunk in tensor.as_slice().chunks(1 << 14) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn part_name(index: usize) -> String {
     format!("part.{index}")
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::Record {
         reason: error.to_string(),
     })

@@ -8,7 +8,8 @@ use kinora_models::wan::{CacheElement, CacheOptions, Context, KvCache, Timesteps
 use kinora_sampling::{Expert, SamplerRun, Stream, noise_in};
 use kinora_tensor::{Arena, Tensor};
 
-use super::{Known, Settings, scaled_noise};
+use super::{DOES_NOT_FIT, Known, Settings, scaled_noise};
+use crate::latents::take_frames;
 use crate::map::Conditioning;
 use crate::model::Experts;
 use crate::progress::{CancelToken, Event, Observer, Stage};
@@ -29,12 +30,14 @@ pub(crate) fn cache_options(precision: Precision, latent_frames: usize) -> Cache
     }
 }
 
-/// Takes the latents of a block `[1, C, P, h, w]` as soon as they are clean.
-pub(crate) type Emit<'a> = dyn FnMut(&Tensor, &mut dyn Observer) -> Result<()> + 'a;
+/// Takes the latents of a block `[1, C, P, h, w]` as soon as they are clean, and how many steps of the pass are done with
+/// it; `None` for latents that were there before.
+pub(crate) type Emit<'a> = dyn FnMut(&Tensor, Option<usize>, &mut dyn Observer) -> Result<()> + 'a;
 
-/// Makes `settings.grid` latent frames in blocks of `block_frames`. Frames that are known come first and are emitted too.
+/// Makes `settings.grid` latent frames in blocks of `block_frames`. Frames that are known come first and are emitted too,
+/// and so are the blocks that an earlier attempt has `made` (with the known frames in front).
 ///
-/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set; those of `emit`.
+/// **Shapes**: `made [1, C, P, h, w]`. **Errors**: [`Error::Cancelled`] at the step after `cancel` was set; those of `emit`.
 pub(crate) fn diffuse_blocks(
     experts: &Experts,
     arena: &Arena,
@@ -42,6 +45,7 @@ pub(crate) fn diffuse_blocks(
     settings: &Settings,
     block_frames: usize,
     channels: usize,
+    made: Option<&Tensor>,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
     emit: &mut Emit<'_>,
@@ -54,10 +58,17 @@ pub(crate) fn diffuse_blocks(
         cache: KvCache::new(cache_options(settings.load.precision, frames))?,
     };
     let mut first = 0;
+    let mut made = made;
     if let Known::Noised(clean) | Known::Prefix(clean) = &conditioning.known {
+        if let Some(other) = made
+            && take_frames(other, 0..clean.dims()[2].min(other.dims()[2]))?.as_slice() != clean.as_slice()
+        {
+            observer.event(&Event::Note(DOES_NOT_FIT));
+            made = None;
+        }
         first = clean.dims()[2];
         blocks.remember(clean)?;
-        emit(clean, observer)?;
+        emit(clean, None, observer)?;
     }
     let steps = settings.schedule.steps();
     let count = (frames - first).div_ceil(block_frames);
@@ -66,12 +77,22 @@ pub(crate) fn diffuse_blocks(
         stage: Stage::Diffuse,
         units: of,
     });
+    let made_frames = made.map_or(0, |made| made.dims()[2]);
     for block in 0..count {
+        let length = block_frames.min(frames - first);
+        if let Some(made) = made.filter(|_| first + length <= made_frames) {
+            let latents = take_frames(made, first..first + length)?;
+            (first, done) = (first + length, done + steps);
+            if first < frames {
+                blocks.remember(&latents)?;
+            }
+            emit(&latents, None, observer)?;
+            continue;
+        }
         let stream = Stream {
             part: settings.stream.part.wrapping_add(block as u32),
             ..settings.stream
         };
-        let length = block_frames.min(frames - first);
         let noise = noise_in(arena, settings.seed, stream, [1, channels, length, height, width])?;
         let noise = scaled_noise(noise, &settings.schedule);
         let mut run =
@@ -97,7 +118,7 @@ pub(crate) fn diffuse_blocks(
         if first < frames {
             blocks.remember(&latents)?;
         }
-        emit(&latents, observer)?;
+        emit(&latents, Some(done), observer)?;
     }
     Ok(())
 }

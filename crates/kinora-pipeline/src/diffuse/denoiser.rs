@@ -39,6 +39,8 @@ pub(super) struct Denoiser<'a> {
     /// What the run starts from, kept where the model must see known frames at the run's noise level.
     noise: Option<Tensor>,
     active: Option<Active>,
+    /// The expert of the last evaluation: what the cache remembers is of it.
+    last: Option<Expert>,
 }
 
 impl<'a> Denoiser<'a> {
@@ -61,6 +63,7 @@ impl<'a> Denoiser<'a> {
                 .transpose()?,
             noise: needs_noise.then(|| noise.try_clone()).transpose()?,
             active: None,
+            last: None,
         })
     }
 
@@ -82,6 +85,16 @@ impl<'a> Denoiser<'a> {
         Ok(guidance.apply(eval.step_index, eval.sigma, expert, cond, uncond.as_ref())?)
     }
 
+    /// Goes on where another one was: with its cache, after an evaluation of its expert.
+    pub(super) fn go_on(&mut self, cache: Option<StepCache>, last: Option<Expert>) {
+        (self.cache, self.last) = (cache, last);
+    }
+
+    /// What is remembered between two steps.
+    pub(super) const fn memory(&self) -> (Option<&StepCache>, Option<Expert>) {
+        (self.cache.as_ref(), self.last)
+    }
+
     /// What the cache of this run did, if there is one.
     pub(super) fn cache_report(&self) -> Option<CacheReport> {
         self.cache.as_ref().map(StepCache::report)
@@ -89,6 +102,10 @@ impl<'a> Denoiser<'a> {
 
     /// Makes the expert with its text ready, for guided or unguided steps; another one is given up first.
     fn activate(&mut self, expert: Expert, guided: bool) -> Result<()> {
+        if self.last.replace(expert).is_some_and(|last| last != expert) {
+            // What one expert predicted says nothing of the other.
+            self.cache.iter_mut().for_each(StepCache::forget);
+        }
         let fits = |active: &Active| active.expert == expert && active.text.is_guided() == guided;
         if self.active.as_ref().is_some_and(fits) {
             return Ok(());
@@ -96,8 +113,6 @@ impl<'a> Denoiser<'a> {
         if let Some(old) = self.active.take().filter(|old| old.expert != expert) {
             let slot = self.experts.slot(old.expert);
             drop(old);
-            // What one expert predicted says nothing of the other.
-            self.cache.iter_mut().for_each(StepCache::forget);
             if !self.settings.keep_experts {
                 slot.release();
             }

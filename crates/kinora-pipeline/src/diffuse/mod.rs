@@ -2,6 +2,7 @@
 
 mod blocks;
 mod denoiser;
+mod halfway;
 mod known;
 mod preview;
 
@@ -14,6 +15,7 @@ use kinora_sampling::{
 use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use blocks::{Emit, WINDOW_FRAMES, cache_options, diffuse_blocks};
+pub(crate) use halfway::{AfterStep, Between, Halfway};
 pub(crate) use known::Known;
 pub(crate) use preview::Previewer;
 
@@ -24,6 +26,9 @@ use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::{Error, Result};
 
 use denoiser::Denoiser;
+
+/// Said where the frames before a part are not those of the earlier attempt: going on would show where that was stopped.
+const DOES_NOT_FIT: &str = "the checkpoint does not fit what came before; this part is made anew";
 
 /// What one pass of the model is made with.
 pub(crate) struct Settings {
@@ -65,7 +70,7 @@ pub(crate) struct Denoised {
 }
 
 /// Makes noise and denoises it; a clip that is made anew is mixed into it first, as much as the first noise level leaves
-/// of it.
+/// of it. `halfway` is where an earlier attempt was.
 ///
 /// **Errors**: as [`denoise`].
 pub(crate) fn diffuse(
@@ -75,8 +80,10 @@ pub(crate) fn diffuse(
     arena: &Arena,
     conditioning: &Conditioning<'_>,
     settings: &Settings,
+    halfway: Option<Halfway>,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
+    after_step: &mut AfterStep<'_>,
 ) -> Result<Denoised> {
     let [frames, height, width] = settings.grid;
     let shape = [1, channels, frames, height, width];
@@ -94,9 +101,10 @@ pub(crate) fn diffuse(
         conditioning,
         settings,
         noise,
+        halfway,
         observer,
         cancel,
-        &mut |_| (),
+        after_step,
     )
 }
 
@@ -110,23 +118,33 @@ fn scaled_noise(mut noise: Tensor, schedule: &Schedule) -> Tensor {
     noise
 }
 
-/// Runs the denoising loop from `noise [1, C, F, h, w]`, showing the run to `after_step` after each step.
-/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set.
+/// Runs the denoising loop from `noise [1, C, F, h, w]`, or on from `halfway` if that began with it, showing the run to
+/// `after_step` after each step.
+/// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set; those of `after_step`.
 pub(crate) fn denoise(
     experts: &Experts,
     previewer: Previewer<'_>,
     conditioning: &Conditioning<'_>,
     settings: &Settings,
     noise: Tensor,
+    halfway: Option<Halfway>,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
-    after_step: &mut dyn FnMut(&SamplerRun),
+    after_step: &mut AfterStep<'_>,
 ) -> Result<Denoised> {
     let mut denoiser = Denoiser::new(experts, conditioning, settings, &noise)?;
     let mut run =
         SamplerRun::new(settings.sampler, &settings.schedule, noise)?.with_fresh_noise(settings.seed, settings.stream);
     if let Known::Prefix(prefix) = &conditioning.known {
         run = run.with_clean(Clean::Prefix(prefix.try_clone()?))?;
+    }
+    match halfway {
+        Some(Halfway { run: kept, cache, last }) if kept.continues(&run) => {
+            denoiser.go_on(cache, last);
+            run = kept;
+        }
+        Some(_) => observer.event(&Event::Note(DOES_NOT_FIT)),
+        None => {}
     }
 
     let steps = settings.schedule.steps();
@@ -151,7 +169,8 @@ pub(crate) fn denoise(
         run.provide(velocity)?;
         drop(step);
         if run.steps_done() > before {
-            after_step(&run);
+            let (cache, last) = denoiser.memory();
+            after_step(&Between { run: &run, cache, last }, observer)?;
             observer.event(&Event::Progress {
                 stage: Stage::Diffuse,
                 done: run.steps_done(),

@@ -81,8 +81,10 @@ fn run_in(
         arena,
         &conditioning,
         &settings,
+        None,
         observer,
         &cancel,
+        &mut |_, _| Ok(()),
     )
     .unwrap()
     .latents

@@ -128,12 +128,14 @@ impl Run {
             .collect();
         assert_eq!(ours, timesteps.as_slice());
         let mut seen = 0;
-        let mut compare = |run: &SamplerRun| {
+        let mut compare = |between: &Between<'_>, _: &mut dyn Observer| {
+            let run = between.run;
             seen += 1;
             let name = format!("{prefix}latents.{seen}");
             let want = self.golden.tensor(&name);
             let [got, want] = [run.latents(), &want].map(|latents| from_frame(latents, first_frame));
             assert_close(&name, &got, &want, self.golden.tolerance());
+            Ok(())
         };
         let cancel = CancelToken::new();
         let denoised = denoise(
@@ -142,6 +144,7 @@ impl Run {
             conditioning,
             &settings,
             noise,
+            None,
             &mut Silent,
             &cancel,
             &mut compare,
@@ -298,10 +301,22 @@ fn one_model_for_text_and_pictures_knows_the_first_frame() {
 
 /// The blocks of a causal run of the text-to-video model, one after the other.
 fn blocks(run: &Run, texts: &[Tensor; 2], known: Known, frames: usize, block_frames: usize) -> Vec<Tensor> {
+    blocks_from(run, texts, known, frames, block_frames, None)
+}
+
+/// The same, when an earlier attempt has `made` the first ones.
+fn blocks_from(
+    run: &Run,
+    texts: &[Tensor; 2],
+    known: Known,
+    frames: usize,
+    block_frames: usize,
+    made: Option<&Tensor>,
+) -> Vec<Tensor> {
     let mut settings = renoise_settings(frames);
     settings.load = Precision::F32.into();
     let mut emitted = Vec::new();
-    let emit: &mut Emit<'_> = &mut |latents, _| {
+    let emit: &mut Emit<'_> = &mut |latents, _, _| {
         emitted.push(latents.try_clone()?);
         Ok(())
     };
@@ -312,6 +327,7 @@ fn blocks(run: &Run, texts: &[Tensor; 2], known: Known, frames: usize, block_fra
         &settings,
         block_frames,
         4,
+        made,
         &mut Silent,
         &CancelToken::new(),
         emit,
@@ -359,8 +375,10 @@ fn one_block_is_the_whole_clip_and_later_blocks_follow_the_earlier() {
             &arena,
             &conditioning,
             &settings,
+            None,
             &mut Silent,
             &CancelToken::new(),
+            &mut |_, _| Ok(()),
         );
         made.unwrap().latents
     };
