@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use kinora_media::Format;
 use kinora_pipeline::{
@@ -61,6 +62,55 @@ fn make(folder: &Path, output: &str) {
         .run_resumable(&request, &mut Telling, &CancelToken::new(), &mut checkpoints)
         .unwrap();
     println!("\nended");
+}
+
+/// Measures what is written, and how long a step and a checkpoint take.
+#[derive(Default)]
+struct Clock {
+    path: PathBuf,
+    asked: Option<Instant>,
+    kept: Vec<(u64, u64, Duration)>,
+}
+
+impl Checkpoints for Clock {
+    fn resume(&mut self) -> Option<PathBuf> {
+        None
+    }
+
+    fn path_for(&mut self, _: u64) -> Option<PathBuf> {
+        self.asked = Some(Instant::now());
+        Some(self.path.clone())
+    }
+
+    fn kept(&mut self, path: &Path, step: u64) -> Result<()> {
+        let took = self.asked.take().unwrap().elapsed();
+        self.kept.push((step, path.metadata().unwrap().len(), took));
+        Ok(())
+    }
+}
+
+/// `cargo test -p kinora-pipeline --test kill -- --ignored --nocapture a_checkpoint_costs`
+#[test]
+#[ignore = "takes a minute, and says something on an idle machine only"]
+fn a_checkpoint_costs_less_than_a_tenth_of_its_step() {
+    let folder = TempDir::new().unwrap();
+    let pipeline = Pipeline::open("toybox", OpenOptions::default()).unwrap();
+    let mut request = Request::new("a red car", folder.path().join("clip.mp4"), Format::Mp4);
+    (request.steps, request.sampler) = (Some(4), Some("unipc".parse().unwrap()));
+    let mut clock = Clock {
+        path: folder.path().join("checkpoint"),
+        ..Clock::default()
+    };
+    let report = pipeline
+        .run_resumable(&request, &mut Telling, &CancelToken::new(), &mut clock)
+        .unwrap();
+    let step = Duration::from_millis(report.clips[0].timings.diffuse_ms) / 4;
+    println!("a step takes {step:?}");
+    for (at, bytes, took) in &clock.kept {
+        println!("step {at}: {bytes} bytes in {took:?}");
+        assert!(*took * 10 < step, "step {at}: {took:?} of {step:?}");
+    }
+    assert_eq!(clock.kept.len(), 4);
 }
 
 /// Not a test of its own: the process that is killed.

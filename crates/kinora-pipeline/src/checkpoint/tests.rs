@@ -196,7 +196,8 @@ fn a_step_cache_goes_on_too_and_forgets_at_the_other_expert() {
         request.cache = CacheChoice::Easy(threshold);
         let cache = bench.undisturbed(&request).2.clips[0].cache.unwrap();
         assert!(cache.reused > 0, "the cache does something: {cache:?}");
-        bench.check(&request, |step| step % 14 >= 7 || step == 14);
+        // Around the steps that it takes over, the other expert, and the end of a part.
+        bench.check(&request, |step| [8, 10, 11, 12, 14, 22, 25].contains(&step));
     };
     of(None, 0.3);
     of(Some(ExpertSwitch::Step(11)), 0.3);

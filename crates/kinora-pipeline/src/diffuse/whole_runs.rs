@@ -394,10 +394,25 @@ fn one_block_is_the_whole_clip_and_later_blocks_follow_the_earlier() {
         "a block does not know how long the clip becomes"
     );
 
+    // What an earlier attempt made is handed out as it is, and seen by what follows.
+    let mut made = parts[0].try_clone().unwrap();
+    for count in 1..=parts.len() {
+        let again = blocks_from(&run, &texts, Known::Nothing, 7, 3, Some(&made));
+        let values = |blocks: &[Tensor]| -> Vec<Vec<f32>> { blocks.iter().map(|b| b.as_slice().to_vec()).collect() };
+        assert!(values(&again) == values(&parts), "{count} blocks were there");
+        if let Some(next) = parts.get(count) {
+            made = crate::latents::join_frames(&made, next).unwrap();
+        }
+    }
+
     // Given frames come first, as they are, and change what follows.
     let given = |value: f32| Known::Noised(Tensor::from_slice(&[value; 4 * 24], [1, 4, 1, 4, 6]).unwrap());
     let [light, dark] = [0.5, -0.5].map(|value| blocks(&run, &texts, given(value), 4, 3));
     assert_eq!(light.len(), 2);
+    // Blocks of an attempt that started from other frames are not used.
+    let of_light = crate::latents::join_frames(&light[0], &light[1]).unwrap();
+    let again = blocks_from(&run, &texts, given(-0.5), 4, 3, Some(&of_light));
+    assert_eq!(again[1].as_slice(), dark[1].as_slice());
     assert!(light[0].as_slice().iter().all(|&value| value == 0.5));
     assert!(light[1].as_slice() != dark[1].as_slice());
 }
