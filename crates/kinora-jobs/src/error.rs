@@ -93,7 +93,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file is no database, or its content is damaged.
-    #[error("{path} is damaged: {detail}\nhint: move it away with its -wal and -shm files, and restore a backup")]
+    #[error(
+        "{path} is damaged: {detail}\nhint: move it away (a file: with its -wal and -shm files), and restore a backup"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -101,7 +103,7 @@ pub enum Error {
         detail: String,
     },
     /// The file is a database of another program.
-    #[error("{path} is a database, but not one of jobs\nhint: choose another file")]
+    #[error("{path} is a database, but not one of jobs\nhint: choose another")]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -116,6 +118,37 @@ pub enum Error {
         /// The newest version that is understood.
         known: i64,
     },
+    /// The server of the job store does not answer, or is about to end. Nothing of the call has happened.
+    #[error(
+        "the job store at {place} cannot be reached: {detail}\nhint: the next call connects anew; check that the server runs"
+    )]
+    Unreachable {
+        /// The server and the database.
+        place: PathBuf,
+        /// What was met.
+        detail: String,
+    },
+    /// The server was lost in the moment of a commit, and did not come back in time to say what became of it. The call may have
+    /// happened. It is safe to repeat, but for a submission without a name and without an idempotency key.
+    #[error(
+        "the job store at {place} was lost while it was to {doing}, so that may have happened\nhint: look before trying again"
+    )]
+    Uncertain {
+        /// The server and the database.
+        place: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+    },
+    /// The server cannot keep jobs safely.
+    #[error("the server at {place} cannot keep jobs: {problem}\nhint: {hint}")]
+    Unfit {
+        /// The server and the database.
+        place: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Anything else that the store said.
     #[error("the job store failed to {doing}: {detail}")]
     Storage {
@@ -127,6 +160,13 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn storage(doing: &'static str, error: impl std::fmt::Display) -> Self {
+        Self::Storage {
+            doing,
+            detail: error.to_string(),
+        }
+    }
+
     pub(crate) fn field(field: &'static str, problem: &str) -> Self {
         Self::Field {
             field,
@@ -134,10 +174,14 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed a little later without anybody doing anything.
+    /// Whether the same call may succeed a little later without anybody doing anything. Of [`Error::Uncertain`]: that it may be
+    /// repeated if it is safe to repeat.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::DiskFull)
+        matches!(
+            self,
+            Self::Busy | Self::DiskFull | Self::Unreachable { .. } | Self::Uncertain { .. }
+        )
     }
 
     /// Whether a worker has lost its job: whatever it made must be thrown away.

@@ -47,6 +47,7 @@ mod error;
 mod machine;
 mod record;
 mod runner;
+mod sql;
 mod sqlite;
 mod store;
 

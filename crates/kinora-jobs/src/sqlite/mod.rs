@@ -4,26 +4,18 @@
 //! (`synchronous = FULL`). Others read beside it, each from one moment of the past (WAL). Other processes may open the same
 //! file on the same machine; a network disk is not supported.
 
-mod changes;
-mod outbox;
-mod reads;
-mod rows;
 mod schema;
-mod shares;
-mod submit;
+mod tx;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use serde_json::Value;
 
-use crate::clock::{Clock, Timestamp};
+use self::tx::SqliteTx;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::machine::Retry;
-use crate::record::{Allowance, Event, Failure, Job, JobId, Report, Submission, Ticket, check_name};
-use crate::store::{Claim, Delivery, Directive, Listing, Load, OutboxEntry, Query, Scope, Store, Submitted};
+use crate::sql::{Database, Fault};
 
 /// How many idle connections for reading are kept.
 const READERS: usize = 8;
@@ -44,54 +36,24 @@ impl std::fmt::Debug for SqliteStore {
     }
 }
 
-/// What goes wrong inside of a transaction.
-#[derive(Debug)]
-enum Fault {
-    /// An error that the caller gets as it is.
-    Typed(Error),
-    /// What SQLite says.
-    Sql(rusqlite::Error),
-    /// A content that this program cannot have written.
-    Damaged(String),
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        Self::Typed(error)
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl Fault {
-    /// The error of this crate, for a caller that was `doing` something.
-    fn named(self, path: &Path, doing: &'static str) -> Error {
-        let path = path.to_owned();
-        let error = match self {
-            Self::Typed(error) => return error,
-            Self::Damaged(detail) => return Error::Corrupt { path, detail },
-            Self::Sql(error) => error,
-        };
-        let detail = error.to_string();
-        if matches!(
-            error,
-            rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-        ) {
-            return Error::Corrupt { path, detail };
-        }
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
-            Some(ErrorCode::DiskFull) => Error::DiskFull,
-            Some(ErrorCode::ReadOnly) => Error::ReadOnly { path },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { path, detail },
-            _ => Error::Storage { doing, detail },
-        }
+/// The error of this crate, for a caller that was `doing` something.
+fn named(fault: Fault, path: &Path, doing: &'static str) -> Error {
+    let path = path.to_owned();
+    let error = match fault {
+        Fault::Typed(error) => return error,
+        Fault::Damaged(detail) => return Error::Corrupt { path, detail },
+        Fault::Postgres(error) => return Error::storage(doing, error),
+        Fault::Sqlite(error) => error,
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
+        Some(ErrorCode::DiskFull) => Error::DiskFull,
+        Some(ErrorCode::ReadOnly) => Error::ReadOnly { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt {
+            path,
+            detail: error.to_string(),
+        },
+        _ => Error::storage(doing, error),
     }
 }
 
@@ -101,7 +63,7 @@ impl SqliteStore {
     /// **Errors**: `Corrupt` (damaged, or no database), `Foreign` (of another program), `Newer` (of a newer Kinora): such a
     /// file is left as it is. `Busy`, `ReadOnly`, `DiskFull`, `Storage`.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        let writer = schema::open(path).map_err(|fault| fault.named(path, "open"))?;
+        let writer = schema::open(path).map_err(|fault| named(fault, path, "open"))?;
         Ok(Self {
             path: path.to_owned(),
             clock,
@@ -109,35 +71,33 @@ impl SqliteStore {
             readers: Mutex::new(Vec::new()),
         })
     }
+}
 
-    /// One transaction that writes.
-    fn write<T>(
-        &self,
-        doing: &'static str,
-        work: impl FnOnce(&Connection, Timestamp) -> Result<T, Fault>,
-    ) -> Result<T> {
-        let run = || {
+impl Database for SqliteStore {
+    type Tx<'a> = SqliteTx<'a>;
+
+    fn write<T>(&self, doing: &'static str, mut work: impl FnMut(&mut SqliteTx<'_>) -> Result<T, Fault>) -> Result<T> {
+        let mut run = || {
             // A poisoned lock is a panic in another thread, whose transaction was rolled back on the way.
             let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Only now: waiting for the lock may have taken a while.
-            let done = work(&transaction, self.clock.now())?;
+            let done = work(&mut SqliteTx::new(&transaction, self.clock.now()))?;
             transaction.commit()?;
             Ok(done)
         };
-        run().map_err(|fault: Fault| fault.named(&self.path, doing))
+        run().map_err(|fault| named(fault, &self.path, doing))
     }
 
-    /// One transaction that reads.
-    fn read<T>(&self, doing: &'static str, work: impl FnOnce(&Connection, Timestamp) -> Result<T, Fault>) -> Result<T> {
-        let run = || {
+    fn read<T>(&self, doing: &'static str, mut work: impl FnMut(&mut SqliteTx<'_>) -> Result<T, Fault>) -> Result<T> {
+        let mut run = || {
             let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut reader = match idle {
                 Some(reader) => reader,
                 None => schema::open_reader(&self.path)?,
             };
             let transaction = reader.transaction()?;
-            let done = work(&transaction, self.clock.now())?;
+            let done = work(&mut SqliteTx::new(&transaction, self.clock.now()))?;
             transaction.commit()?;
             let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
             if readers.len() < READERS {
@@ -145,140 +105,7 @@ impl SqliteStore {
             }
             Ok(done)
         };
-        run().map_err(|fault: Fault| fault.named(&self.path, doing))
-    }
-}
-
-impl Store for SqliteStore {
-    fn submit(&self, submission: &Submission) -> Result<Submitted> {
-        submission.validate()?;
-        self.write("submit", |tx, now| submit::submit(tx, now, submission))
-    }
-
-    fn get(&self, id: &JobId) -> Result<Job> {
-        self.read("get", |tx, _| rows::find(tx, id))
-    }
-
-    fn list(&self, query: &Query) -> Result<Listing> {
-        self.read("list", |tx, _| reads::list(tx, query))
-    }
-
-    fn claim(&self, claim: &Claim) -> Result<Option<Job>> {
-        check_name("worker", &claim.worker)?;
-        self.write("claim", |tx, now| {
-            let Some(job) = shares::next(tx, now, &claim.kinds)? else {
-                return Ok(None);
-            };
-            shares::charge(tx, &job)?;
-            changes::claim(tx, now, job, &claim.worker, claim.lease).map(Some)
-        })
-    }
-
-    fn heartbeat(&self, ticket: &Ticket, report: Option<&Report>, lease: Duration) -> Result<Directive> {
-        self.write("heartbeat", |tx, now| {
-            changes::heartbeat(tx, now, ticket, report, lease)
-        })
-    }
-
-    fn checkpoint(&self, ticket: &Ticket, reference: &str, step: u64, lease: Duration) -> Result<Directive> {
-        self.write("checkpoint", |tx, now| {
-            changes::checkpoint(tx, now, ticket, reference, step, lease)
-        })
-    }
-
-    fn succeed(&self, ticket: &Ticket, result: &Value) -> Result<Job> {
-        self.write("succeed", |tx, now| changes::succeed(tx, now, ticket, result))
-    }
-
-    fn fail(&self, ticket: &Ticket, failure: &Failure, retry: Retry) -> Result<Job> {
-        self.write("fail", |tx, now| changes::fail(tx, now, ticket, failure, retry))
-    }
-
-    fn stop(&self, ticket: &Ticket) -> Result<Job> {
-        self.write("stop", |tx, now| changes::stop(tx, now, ticket))
-    }
-
-    fn release(&self, ticket: &Ticket) -> Result<Job> {
-        self.write("release", |tx, now| changes::release(tx, now, ticket))
-    }
-
-    fn cancel(&self, id: &JobId) -> Result<Job> {
-        self.write("cancel", |tx, now| changes::cancel(tx, now, id))
-    }
-
-    fn retry(&self, id: &JobId) -> Result<Job> {
-        self.write("retry", |tx, now| changes::retry(tx, now, id))
-    }
-
-    fn reap(&self, limit: usize) -> Result<Vec<JobId>> {
-        // Nearly always there is nothing to do, and looking needs no write lock.
-        let overdue = self.read("reap", |tx, now| reads::overdue(tx, now, limit))?;
-        if overdue.is_empty() {
-            return Ok(overdue);
-        }
-        self.write("reap", |tx, now| {
-            let overdue = reads::overdue(tx, now, limit)?;
-            for id in &overdue {
-                changes::expire(tx, now, id)?;
-            }
-            Ok(overdue)
-        })
-    }
-
-    fn expired(&self, limit: usize) -> Result<Vec<Job>> {
-        self.read("list expired jobs", |tx, now| reads::expired(tx, now, limit))
-    }
-
-    fn purge(&self, id: &JobId) -> Result<Job> {
-        self.write("purge", |tx, now| changes::purge(tx, now, id))
-    }
-
-    fn delete(&self, id: &JobId) -> Result<()> {
-        self.write("delete", |tx, _| changes::delete(tx, id))
-    }
-
-    fn events(&self, scope: &Scope, after: u64, limit: usize) -> Result<Vec<Event>> {
-        self.read("read events", |tx, _| reads::events(tx, scope, after, limit))
-    }
-
-    fn set_allowance(&self, key: &str, allowance: &Allowance) -> Result<()> {
-        check_name("key", key)?;
-        allowance.validate()?;
-        self.write("set an allowance", |tx, _| shares::set_allowance(tx, key, allowance))
-    }
-
-    fn allowance(&self, key: &str) -> Result<Allowance> {
-        self.read("read an allowance", |tx, _| shares::allowance(tx, key))
-    }
-
-    fn load(&self) -> Result<Vec<Load>> {
-        self.read("count", |tx, _| shares::load(tx))
-    }
-
-    fn take_deliveries(&self, limit: usize, lease: Duration) -> Result<Vec<Delivery>> {
-        self.write("take deliveries", |tx, now| outbox::take(tx, now, limit, lease))
-    }
-
-    fn delivered(&self, delivery: u64, attempt: u32) -> Result<()> {
-        self.write("note a delivery", |tx, _| outbox::delivered(tx, delivery, attempt))
-    }
-
-    fn undelivered(&self, delivery: u64, attempt: u32, error: &str, next_at: Option<Timestamp>) -> Result<()> {
-        self.write("note a delivery", |tx, _| {
-            outbox::undelivered(tx, delivery, attempt, error, next_at)
-        })
-    }
-
-    fn replay(&self, delivery: u64) -> Result<()> {
-        self.write("replay a delivery", |tx, now| outbox::replay(tx, now, delivery))
-    }
-
-    fn outbox(&self, id: &JobId) -> Result<Vec<OutboxEntry>> {
-        self.read("read the outbox", |tx, _| outbox::of_job(tx, id))
-    }
-
-    fn prune_outbox(&self, before: Timestamp) -> Result<u64> {
-        self.write("prune the outbox", |tx, _| outbox::prune(tx, before))
+        run().map_err(|fault| named(fault, &self.path, doing))
     }
 }
 
@@ -288,6 +115,9 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::record::Submission;
+    use crate::sql::Tx;
+    use crate::store::Store;
 
     fn store() -> (SqliteStore, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
@@ -364,8 +194,11 @@ mod tests {
         let (store, _folder) = store();
         let panicked = std::thread::scope(|scope| {
             let call = || {
-                store.write::<()>("test", |tx, now| {
-                    submit::submit(tx, now, &submission())?;
+                store.write::<()>("test", |tx| {
+                    tx.execute(
+                        "INSERT INTO keys (key, used, queued, running) VALUES ('k', 0.0, 1, 0)",
+                        &[],
+                    )?;
                     panic!("in the middle")
                 })
             };

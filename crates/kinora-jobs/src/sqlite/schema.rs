@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::Fault;
 use crate::error::Error;
+use crate::sql::Fault;
 
 /// Marks a file as ours ("KJOB").
 const APPLICATION: i64 = 0x4b4a_4f42;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::rows::{find, save, text_of};
-use super::{Fault, shares};
+use super::rows::{hold, save, text_of};
+use super::{Fault, NewEvent, Tx, shares};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::machine::{Change, Command, Illegal, Life, Phase, Retry, State};
@@ -17,8 +16,7 @@ use crate::store::Directive;
 
 /// Lets the machine do `command`, then `edit` what the machine does not know, then writes all of it.
 fn apply(
-    connection: &Connection,
-    now: Timestamp,
+    tx: &mut impl Tx,
     mut job: Job,
     command: &Command,
     edit: impl FnOnce(&mut Job) -> Value,
@@ -27,17 +25,18 @@ fn apply(
     if change == Change::None {
         return Ok(job);
     }
+    let now = tx.now();
     let before = job.state();
     job.life = life;
     let data = edit(&mut job);
     keep_times(&mut job, before, now);
-    save(connection, &job)?;
-    shares::moved(connection, &job.key, Some(before), Some(job.state()))?;
+    save(tx, &job)?;
+    shares::moved(tx, &job.key, Some(before), Some(job.state()))?;
     if let Some(kind) = kind_of(change) {
-        append(connection, now, &job, kind, &data)?;
+        append(tx, &job, kind, &data)?;
     }
     if job.state().is_final() && !before.is_final() {
-        announce(connection, now, &job)?;
+        announce(tx, &job)?;
     }
     Ok(job)
 }
@@ -79,49 +78,45 @@ const fn kind_of(change: Change) -> Option<EventKind> {
 }
 
 /// Appends to the log.
-pub(super) fn append(
-    connection: &Connection,
-    now: Timestamp,
-    job: &Job,
-    kind: EventKind,
-    data: &Value,
-) -> Result<(), Fault> {
-    connection
-        .prepare_cached("INSERT INTO events (job, project, at, kind, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![job.id.0, job.project, now.as_ms(), kind.name(), text_of(data)?])?;
-    Ok(())
+pub(super) fn append(tx: &mut impl Tx, job: &Job, kind: EventKind, data: &Value) -> Result<(), Fault> {
+    let event = NewEvent {
+        job: job.id.0.clone(),
+        project: job.project.clone(),
+        at: tx.now(),
+        kind,
+        data: text_of(data)?,
+    };
+    tx.append(event)
 }
 
 /// Puts the news of the end into the outbox.
-fn announce(connection: &Connection, now: Timestamp, job: &Job) -> Result<(), Fault> {
+fn announce(tx: &mut impl Tx, job: &Job) -> Result<(), Fault> {
+    let now = tx.now();
     let payload = text_of(&job.announcement(now))?;
     for endpoint in &job.webhooks {
-        connection
-            .prepare_cached(
-                "INSERT INTO outbox (job, endpoint, payload, state, attempt, next_at, created_at)
-                 VALUES (?1, ?2, ?3, 'pending', 0, ?4, ?4)",
-            )?
-            .execute(params![job.id.0, endpoint, payload, now.as_ms()])?;
+        tx.execute(
+            "INSERT INTO outbox (job, endpoint, payload, state, attempt, next_at, created_at)
+             VALUES ($1, $2, $3, 'pending', 0, $4, $4)",
+            &[
+                job.id.0.as_str().into(),
+                endpoint.as_str().into(),
+                payload.as_str().into(),
+                now.into(),
+            ],
+        )?;
     }
     Ok(())
 }
 
 /// Gives `job` to a worker.
-pub(super) fn claim(
-    connection: &Connection,
-    now: Timestamp,
-    job: Job,
-    worker: &str,
-    lease: Duration,
-) -> Result<Job, Fault> {
+pub(super) fn claim(tx: &mut impl Tx, job: Job, worker: &str, lease: Duration) -> Result<Job, Fault> {
     let command = Command::Claim {
         worker: worker.into(),
-        now,
-        until: now.after(lease),
+        now: tx.now(),
+        until: tx.now().after(lease),
     };
     apply(
-        connection,
-        now,
+        tx,
         job,
         &command,
         |job| json!({ "worker": worker, "attempt": job.life.attempts, "fence": job.life.fence }),
@@ -138,36 +133,34 @@ fn directive(life: &Life) -> Directive {
 }
 
 pub(super) fn heartbeat(
-    connection: &Connection,
-    now: Timestamp,
+    tx: &mut impl Tx,
     ticket: &Ticket,
     report: Option<&Report>,
     lease: Duration,
 ) -> Result<Directive, Fault> {
     let command = Command::Heartbeat {
         fence: ticket.fence,
-        until: now.after(lease),
+        until: tx.now().after(lease),
     };
     if let Some(report) = report {
         check_name("report.stage", &report.stage)?;
     }
-    let before = find(connection, &ticket.job)?;
+    let before = hold(tx, &ticket.job)?;
     let moved = report.is_some() && before.progress.as_ref() != report;
-    let job = apply(connection, now, before, &command, |job| {
+    let job = apply(tx, before, &command, |job| {
         if let Some(report) = report {
             job.progress = Some(report.clone());
         }
         Value::Null
     })?;
     if moved {
-        append(connection, now, &job, EventKind::Progress, &json!(report))?;
+        append(tx, &job, EventKind::Progress, &json!(report))?;
     }
     Ok(directive(&job.life))
 }
 
 pub(super) fn checkpoint(
-    connection: &Connection,
-    now: Timestamp,
+    tx: &mut impl Tx,
     ticket: &Ticket,
     reference: &str,
     step: u64,
@@ -176,11 +169,11 @@ pub(super) fn checkpoint(
     check_name("reference", reference)?;
     let command = Command::Checkpoint {
         fence: ticket.fence,
-        until: now.after(lease),
+        until: tx.now().after(lease),
         step,
     };
-    let job = find(connection, &ticket.job)?;
-    let job = apply(connection, now, job, &command, |job| {
+    let job = hold(tx, &ticket.job)?;
+    let job = apply(tx, job, &command, |job| {
         job.checkpoint = Some(Checkpoint {
             reference: reference.into(),
             step,
@@ -191,23 +184,18 @@ pub(super) fn checkpoint(
     Ok(directive(&job.life))
 }
 
-pub(super) fn succeed(connection: &Connection, now: Timestamp, ticket: &Ticket, result: &Value) -> Result<Job, Fault> {
+pub(super) fn succeed(tx: &mut impl Tx, ticket: &Ticket, result: &Value) -> Result<Job, Fault> {
     check_json("result", result)?;
     let command = Command::Succeed { fence: ticket.fence };
-    apply(connection, now, find(connection, &ticket.job)?, &command, |job| {
+    let job = hold(tx, &ticket.job)?;
+    apply(tx, job, &command, |job| {
         job.result = Some(result.clone());
         job.error = None;
         json!({})
     })
 }
 
-pub(super) fn fail(
-    connection: &Connection,
-    now: Timestamp,
-    ticket: &Ticket,
-    failure: &Failure,
-    retry: Retry,
-) -> Result<Job, Fault> {
+pub(super) fn fail(tx: &mut impl Tx, ticket: &Ticket, failure: &Failure, retry: Retry) -> Result<Job, Fault> {
     check_name("failure.code", &failure.code)?;
     if failure.message.len() > MAX_JSON_BYTES {
         return Err(Error::field("failure.message", "it is too long").into());
@@ -216,41 +204,46 @@ pub(super) fn fail(
         fence: ticket.fence,
         retry,
     };
-    apply(connection, now, find(connection, &ticket.job)?, &command, |job| {
+    let job = hold(tx, &ticket.job)?;
+    apply(tx, job, &command, |job| {
         job.error = Some(failure.clone());
         json!(failure)
     })
 }
 
-pub(super) fn stop(connection: &Connection, now: Timestamp, ticket: &Ticket) -> Result<Job, Fault> {
+pub(super) fn stop(tx: &mut impl Tx, ticket: &Ticket) -> Result<Job, Fault> {
     let command = Command::Stop { fence: ticket.fence };
-    apply(connection, now, find(connection, &ticket.job)?, &command, |_| json!({}))
+    let job = hold(tx, &ticket.job)?;
+    apply(tx, job, &command, |_| json!({}))
 }
 
-pub(super) fn release(connection: &Connection, now: Timestamp, ticket: &Ticket) -> Result<Job, Fault> {
+pub(super) fn release(tx: &mut impl Tx, ticket: &Ticket) -> Result<Job, Fault> {
     let command = Command::Release {
         fence: ticket.fence,
-        now,
+        now: tx.now(),
     };
-    let job = find(connection, &ticket.job)?;
-    apply(connection, now, job, &command, |_| json!({ "code": "released" }))
+    let job = hold(tx, &ticket.job)?;
+    apply(tx, job, &command, |_| json!({ "code": "released" }))
 }
 
-pub(super) fn cancel(connection: &Connection, now: Timestamp, id: &JobId) -> Result<Job, Fault> {
-    apply(connection, now, find(connection, id)?, &Command::Cancel, |_| json!({}))
+pub(super) fn cancel(tx: &mut impl Tx, id: &JobId) -> Result<Job, Fault> {
+    let job = hold(tx, id)?;
+    apply(tx, job, &Command::Cancel, |_| json!({}))
 }
 
-pub(super) fn retry(connection: &Connection, now: Timestamp, id: &JobId) -> Result<Job, Fault> {
-    let job = find(connection, id)?;
-    let command = Command::Retry { now };
+pub(super) fn retry(tx: &mut impl Tx, id: &JobId) -> Result<Job, Fault> {
+    let job = hold(tx, id)?;
+    let command = Command::Retry { now: tx.now() };
     job.life.step(&command).map_err(|reason| illegal(id, reason))?;
-    shares::admit(connection, &job.key)?;
-    apply(connection, now, job, &command, |_| json!({ "code": "retried" }))
+    shares::hold(tx, &job.key)?;
+    shares::admit(tx, &job.key)?;
+    apply(tx, job, &command, |_| json!({ "code": "retried" }))
 }
 
-pub(super) fn expire(connection: &Connection, now: Timestamp, id: &JobId) -> Result<Job, Fault> {
-    let job = find(connection, id)?;
-    apply(connection, now, job, &Command::Expire { now }, |job| {
+pub(super) fn expire(tx: &mut impl Tx, id: &JobId) -> Result<Job, Fault> {
+    let job = hold(tx, id)?;
+    let command = Command::Expire { now: tx.now() };
+    apply(tx, job, &command, |job| {
         let failure = Failure::new(
             "worker_lost",
             format!("nothing was heard of the worker in attempt {}", job.life.attempts),
@@ -262,8 +255,8 @@ pub(super) fn expire(connection: &Connection, now: Timestamp, id: &JobId) -> Res
 }
 
 /// An ended job, or the reason why it may not be forgotten.
-fn ended(connection: &Connection, id: &JobId) -> Result<Job, Fault> {
-    let job = find(connection, id)?;
+fn ended(tx: &mut impl Tx, id: &JobId) -> Result<Job, Fault> {
+    let job = hold(tx, id)?;
     if job.state().is_final() {
         return Ok(job);
     }
@@ -273,19 +266,19 @@ fn ended(connection: &Connection, id: &JobId) -> Result<Job, Fault> {
     }))
 }
 
-pub(super) fn purge(connection: &Connection, now: Timestamp, id: &JobId) -> Result<Job, Fault> {
-    let mut job = ended(connection, id)?;
+pub(super) fn purge(tx: &mut impl Tx, id: &JobId) -> Result<Job, Fault> {
+    let mut job = ended(tx, id)?;
     if job.purged_at.is_none() {
-        (job.result, job.checkpoint, job.purged_at) = (None, None, Some(now));
-        save(connection, &job)?;
-        append(connection, now, &job, EventKind::Purged, &json!({}))?;
+        (job.result, job.checkpoint, job.purged_at) = (None, None, Some(tx.now()));
+        save(tx, &job)?;
+        append(tx, &job, EventKind::Purged, &json!({}))?;
     }
     Ok(job)
 }
 
-pub(super) fn delete(connection: &Connection, id: &JobId) -> Result<(), Fault> {
-    let job = ended(connection, id)?;
-    connection.execute("DELETE FROM events WHERE job = ?1", [&id.0])?;
-    connection.execute("DELETE FROM jobs WHERE seq = ?1", [job.seq])?;
+pub(super) fn delete(tx: &mut impl Tx, id: &JobId) -> Result<(), Fault> {
+    let job = ended(tx, id)?;
+    tx.execute("DELETE FROM events WHERE job = $1", &[id.into()])?;
+    tx.execute("DELETE FROM jobs WHERE seq = $1", &[job.seq.into()])?;
     Ok(())
 }
