@@ -45,6 +45,8 @@
 mod clock;
 mod error;
 mod machine;
+mod open;
+mod postgres;
 mod record;
 mod runner;
 mod sql;
@@ -54,6 +56,8 @@ mod store;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{Error, Result};
 pub use machine::{Change, Command, Fence, Illegal, Lease, Life, Phase, Retry, State};
+pub use open::open_store;
+pub use postgres::PostgresStore;
 pub use record::{
     Allowance, Checkpoint, Event, EventKind, Failure, Job, JobId, MAX_JSON_BYTES, MAX_NAME_BYTES, Report, Submission,
     Ticket,

@@ -8,14 +8,14 @@ mod support;
 use std::sync::Arc;
 
 use conformance::{Bench, conformance};
-use kinora_jobs::{ManualClock, SqliteStore, Timestamp};
+use kinora_jobs::{ManualClock, Timestamp, open_store};
 
-fn open() -> (Bench, tempfile::TempDir) {
+fn open() -> Option<(Bench, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp(1_790_000_000_000)));
-    let store = SqliteStore::open(&folder.path().join("jobs.db"), clock.clone()).unwrap();
-    let store = Arc::new(store);
-    (Bench { store, clock }, folder)
+    let path = folder.path().join("jobs.db");
+    let store = open_store(&format!("sqlite:{}", path.display()), clock.clone()).unwrap();
+    Some((Bench { store, clock }, folder))
 }
 
 conformance!(open);

@@ -1,4 +1,9 @@
-//! Random sequences that a seed repeats.
+//! What tests of stores share: random sequences that a seed repeats, and a server of PostgreSQL.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
+pub mod postgres;
 
 /// SplitMix64.
 pub struct Random(pub u64);
