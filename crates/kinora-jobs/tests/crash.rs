@@ -1,5 +1,6 @@
-//! `kill -9` in the middle of everything: children of this test submit, claim and end jobs on one file and are killed at random
-//! points. What they acknowledged (a line on their standard output, written after the call returned) must be there.
+//! `kill -9` in the middle of everything: children of this test submit, claim and end jobs in one store and are killed at random
+//! points; so is the server, if there is one. What they acknowledged (a line on their standard output, written after the call
+//! returned) must be there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -7,25 +8,31 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kinora_jobs::{
-    Claim, Error, Event, EventKind, JobId, Order, Query, Scope, SqliteStore, State, Store, Submission, SystemClock,
+    Claim, Error, Event, EventKind, JobId, Order, Query, Scope, State, Store, Submission, SystemClock, open_store,
 };
 use serde_json::json;
 use support::Random;
+use support::postgres::{Server, database};
 
-/// Tells a child what to do: `role path number`.
+/// Tells a child what to do: `role name store`.
 const ROLE: &str = "KINORA_JOBS_TEST_CHILD";
 /// 10 by default; the nightly run sets more.
 const ROUNDS: &str = "KINORA_KILL_ROUNDS";
 const LEASE: Duration = Duration::from_millis(150);
 
-fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path, Arc::new(SystemClock::new())).unwrap()
+fn open(address: &str) -> Arc<dyn Store> {
+    patiently(|| open_store(address, Arc::new(SystemClock::new()))).unwrap()
+}
+
+/// The address of a file in a folder of its own.
+fn file() -> (String, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (folder.path().join("jobs.db").display().to_string(), folder)
 }
 
 fn claim(name: &str) -> Claim {
@@ -48,25 +55,25 @@ fn say(line: &str) {
 fn child() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let words: Vec<&str> = role.splitn(3, ' ').collect();
-    let store = open(Path::new(words[2]));
+    let store = open(words[2]);
     match words[0] {
-        "submit" => submitting(&store, words[1]),
-        "work" => working(&store, words[1]),
+        "submit" => submitting(&*store, words[1]),
+        "work" => working(&*store, words[1]),
         other => panic!("{other}"),
     }
 }
 
-/// A busy disk is no crash.
+/// A busy disk is no crash, and a server comes back.
 fn patiently<T>(call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     loop {
         match call() {
-            Err(error) if error.is_transient() => {}
+            Err(error) if error.is_transient() => std::thread::sleep(Duration::from_millis(1)),
             answer => return answer,
         }
     }
 }
 
-fn submitting(store: &SqliteStore, name: &str) {
+fn submitting(store: &dyn Store, name: &str) {
     for number in 0.. {
         let mut submission = Submission::new("p", &format!("k{}", number % 3), "video", json!({ "number": number }));
         submission.idempotency_key = Some(format!("{name}-{number}"));
@@ -78,7 +85,7 @@ fn submitting(store: &SqliteStore, name: &str) {
     }
 }
 
-fn working(store: &SqliteStore, name: &str) {
+fn working(store: &dyn Store, name: &str) {
     loop {
         patiently(|| store.reap(100)).unwrap();
         let Some(job) = patiently(|| store.claim(&claim(name))).unwrap() else {
@@ -103,10 +110,10 @@ fn working(store: &SqliteStore, name: &str) {
     }
 }
 
-fn spawn(role: &str, name: &str, path: &Path) -> Child {
+fn spawn(role: &str, name: &str, address: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(ROLE, format!("{role} {name} {}", path.display()))
+        .env(ROLE, format!("{role} {name} {address}"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -131,8 +138,31 @@ fn kill(mut child: Child) -> Vec<String> {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_ends_twice() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jobs.db");
+    let (address, _folder) = file();
+    rounds_of_killing(&address, |_| {});
+}
+
+#[test]
+fn nor_on_a_server() {
+    let Some((url, _server)) = database() else { return };
+    rounds_of_killing(&url, |_| {});
+}
+
+#[test]
+fn nor_when_the_server_crashes_too() {
+    let Some(server) = Server::start(&[]) else { return };
+    let url = server.database();
+    rounds_of_killing(&url, |random| {
+        server.crash();
+        std::thread::sleep(Duration::from_millis(random.below(300)));
+        server.go();
+        // They connect anew and go on.
+        std::thread::sleep(Duration::from_millis(500));
+    });
+}
+
+/// Kills children in each round, after `disturb` has done its worst to what they use.
+fn rounds_of_killing(address: &str, disturb: impl Fn(&mut Random)) {
     let rounds = std::env::var(ROUNDS).map_or(10, |rounds| rounds.parse().unwrap());
     let mut random = Random(5);
     let mut submitted = BTreeSet::new();
@@ -142,8 +172,10 @@ fn nothing_acknowledged_is_lost_and_nothing_ends_twice() {
         let mut children: Vec<_> = roles
             .iter()
             .enumerate()
-            .map(|(index, role)| spawn(role, &format!("{round}-{index}"), &path))
+            .map(|(index, role)| spawn(role, &format!("{round}-{index}"), address))
             .collect();
+        std::thread::sleep(Duration::from_millis(50 + random.below(250)));
+        disturb(&mut random);
         // One after the other, so that those that live go on while one is dead.
         while !children.is_empty() {
             std::thread::sleep(Duration::from_millis(30 + random.below(250)));
@@ -168,8 +200,8 @@ fn nothing_acknowledged_is_lost_and_nothing_ends_twice() {
         submitted.len(),
         done.len()
     );
-    // The file is whole, and what was acknowledged is in it.
-    let store = open(&path);
+    // The store is whole, and what was acknowledged is in it.
+    let store = open(address);
     for id in &submitted {
         store.get(id).unwrap();
     }
@@ -178,8 +210,8 @@ fn nothing_acknowledged_is_lost_and_nothing_ends_twice() {
         assert_eq!((job.state(), job.life.fence.0), (State::Succeeded, *fence));
         assert_eq!(job.result.unwrap()["fence"], *fence);
     }
-    finish(&store);
-    each_ended_once(&store);
+    finish(&*store);
+    each_ended_once(&*store);
     eprintln!(
         "{rounds} rounds: {} submissions and {} results acknowledged",
         submitted.len(),
@@ -188,7 +220,7 @@ fn nothing_acknowledged_is_lost_and_nothing_ends_twice() {
 }
 
 /// Does what is left: every job must come to its end.
-fn finish(store: &SqliteStore) {
+fn finish(store: &dyn Store) {
     loop {
         store.reap(1000).unwrap();
         while let Some(job) = store.claim(&claim("last")).unwrap() {
@@ -203,7 +235,7 @@ fn finish(store: &SqliteStore) {
     }
 }
 
-fn each_ended_once(store: &SqliteStore) {
+fn each_ended_once(store: &dyn Store) {
     let mut query = Query {
         order: Order::Oldest,
         ..Default::default()
@@ -240,14 +272,13 @@ fn each_ended_once(store: &SqliteStore) {
 #[test]
 fn a_worker_that_was_stopped_past_its_lease_is_refused() {
     // The same as a SIGSTOP: the first process holds a ticket while a second takes the job over and ends it.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jobs.db");
-    let store = open(&path);
+    let (address, _folder) = file();
+    let store = open(&address);
     let mut submission = Submission::new("p", "k", "video", json!(1));
     submission.max_attempts = 10;
     let id = store.submit(&submission).unwrap().job.id;
     let ours = store.claim(&claim("stopped")).unwrap().unwrap().ticket();
-    let child = spawn("work", "other", &path);
+    let child = spawn("work", "other", &address);
     while store.get(&id).unwrap().state() != State::Succeeded {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -269,10 +300,16 @@ fn a_worker_that_was_stopped_past_its_lease_is_refused() {
 
 #[test]
 fn two_processes_share_a_queue() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("jobs.db");
-    let store = open(&path);
-    let workers = [spawn("work", "a", &path), spawn("work", "b", &path)];
+    let (address, _folder) = file();
+    two_processes_share(&address);
+    if let Some((url, _server)) = database() {
+        two_processes_share(&url);
+    }
+}
+
+fn two_processes_share(address: &str) {
+    let store = open(address);
+    let workers = [spawn("work", "a", address), spawn("work", "b", address)];
     let mut ids = Vec::new();
     let by = |id: &JobId| store.get(id).unwrap().result.map(|result| result["by"].clone());
     let begun = Instant::now();
@@ -289,12 +326,12 @@ fn two_processes_share_a_queue() {
         assert!(begun.elapsed() < Duration::from_secs(60), "only {names:?} did anything");
         std::thread::sleep(Duration::from_millis(2));
     }
-    finish(&store);
+    finish(&*store);
     let said: Vec<_> = workers.into_iter().flat_map(kill).collect();
     let done: BTreeSet<_> = said
         .iter()
         .map(|line| line.split(' ').nth(1).unwrap().to_owned())
         .collect();
     assert_eq!(done.len(), said.len(), "a job was done twice");
-    each_ended_once(&store);
+    each_ended_once(&*store);
 }

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod postgres;
+#[cfg(unix)]
+pub mod proxy;
 
 /// SplitMix64.
 pub struct Random(pub u64);
