@@ -74,7 +74,7 @@ fn a_file_of_a_newer_version_is_refused() {
         refused(&path),
         Error::Newer {
             found: 99,
-            known: 1,
+            known: 2,
             ..
         }
     ));

@@ -42,7 +42,7 @@ fn a_reader_of_the_log_misses_nothing_that_is_written_beside_it() {
         let writers: Vec<_> = (0..6)
             .map(|thread: usize| {
                 scope.spawn(move || {
-                    let store = if thread % 2 == 0 { store } else { other };
+                    let store = if thread.is_multiple_of(2) { store } else { other };
                     for _ in 0..40 {
                         store.submit(&submission(&format!("k{thread}"))).unwrap();
                         if let Some(job) = store.claim(&claim("w")).unwrap() {
@@ -157,7 +157,7 @@ fn an_answer_that_is_lost_is_looked_up() {
     let url = server.database();
     let name = url.rsplit('/').next().unwrap();
     let proxy = Proxy::start(&server.folder().join(".s.PGSQL.5432"));
-    let store = open(&url_by(proxy.folder(), name)).unwrap();
+    let store = open(&url_by(proxy.folder(), 5432, name)).unwrap();
     let direct = open(&url).unwrap();
     store.submit(&submission("warm")).unwrap();
 

@@ -18,7 +18,7 @@ CREATE TABLE jobs (
     id TEXT NOT NULL UNIQUE,
     project TEXT NOT NULL,
     key TEXT COLLATE \"C\" NOT NULL,
-    kind TEXT NOT NULL,
+    kind TEXT COLLATE \"C\" NOT NULL,
     request TEXT NOT NULL,
     priority BIGINT NOT NULL,
     cost DOUBLE PRECISION NOT NULL,
@@ -49,7 +49,8 @@ CREATE TABLE jobs (
     CHECK ((state IN ('queued', 'running')) = (finished_at IS NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 CREATE UNIQUE INDEX jobs_idempotency ON jobs (project, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_waiting ON jobs (key, priority DESC, seq, run_at, kind) WHERE state = 'queued';
+CREATE INDEX jobs_waiting ON jobs (key, kind, priority DESC, seq, run_at) WHERE state = 'queued';
+CREATE INDEX jobs_kinds ON jobs (kind, priority) WHERE state = 'queued';
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'running';
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL AND purged_at IS NULL;
 CREATE INDEX jobs_project ON jobs (project, seq);

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use postgres::{Statement, Transaction};
 
 use crate::clock::{Clock, Timestamp};
-use crate::record::{Allowance, Job};
-use crate::sql::{Columns, Fault, NewEvent, Tx, Value, job, number, text, text_of};
+use crate::sql::{Columns, Fault, NewEvent, Tx, Value, number, text};
 
 /// Names of locks in the database: any numbers that nobody else uses ("KJ" and a count).
 pub(super) const MIGRATING: i64 = 0x4b4a_0001;
@@ -96,32 +95,6 @@ impl<'a> PostgresTx<'a> {
         let found = self.query(sql, &[receipt.seq.into(), receipt.call.as_str().into()], |_| Ok(()))?;
         Ok(!found.is_empty())
     }
-
-    /// The place in the queue of the job that is next, were it not for those in `passed`.
-    fn head(&mut self, kinds: Option<&str>, passed: &[u64]) -> Result<Option<u64>, Fault> {
-        let passed = text_of(passed)?;
-        let found = self.query(
-            "SELECT head.seq AS seq FROM keys CROSS JOIN LATERAL (
-                SELECT priority, seq FROM jobs
-                WHERE jobs.state = 'queued' AND jobs.key = keys.key AND jobs.run_at <= $1
-                    AND (CAST($2 AS TEXT) IS NULL
-                        OR jobs.kind IN (SELECT json_array_elements_text(CAST(CAST($2 AS TEXT) AS JSON))))
-                    AND jobs.seq NOT IN
-                        (SELECT CAST(json_array_elements_text(CAST(CAST($3 AS TEXT) AS JSON)) AS BIGINT))
-                ORDER BY priority DESC, seq LIMIT 1
-             ) AS head
-             WHERE keys.queued > 0 AND keys.running < coalesce(keys.max_running, $4)
-             ORDER BY head.priority DESC, keys.used, keys.key LIMIT 1",
-            &[
-                self.now.into(),
-                kinds.into(),
-                passed.as_str().into(),
-                Allowance::default().max_running.into(),
-            ],
-            |row| number(row, "seq"),
-        )?;
-        Ok(found.first().copied())
-    }
 }
 
 impl Tx for PostgresTx<'_> {
@@ -169,19 +142,5 @@ impl Tx for PostgresTx<'_> {
         let names = self.query(sql, &[], |row| text(row, "name"))?;
         let name = names.into_iter().next();
         name.ok_or_else(|| Fault::Damaged("the server made no name".into()))
-    }
-
-    fn next(&mut self, kinds: &[String]) -> Result<Option<Job>, Fault> {
-        let kinds = if kinds.is_empty() { None } else { Some(text_of(kinds)?) };
-        let mut passed = Vec::new();
-        while let Some(seq) = self.head(kinds.as_deref(), &passed)? {
-            // Somebody may be cancelling it just now; whoever waits for that gains nothing.
-            let sql = "SELECT * FROM jobs WHERE seq = $1 AND state = 'queued' FOR UPDATE SKIP LOCKED";
-            if let Some(job) = self.query(sql, &[seq.into()], job)?.pop() {
-                return Ok(Some(job));
-            }
-            passed.push(seq);
-        }
-        Ok(None)
     }
 }

@@ -5,6 +5,7 @@
 //! and [`Database`] (how there comes to be one).
 
 mod changes;
+mod claims;
 mod outbox;
 mod reads;
 mod rows;
@@ -14,7 +15,7 @@ mod value;
 
 use std::time::Duration;
 
-pub(crate) use rows::{job, number, text, text_of};
+pub(crate) use rows::{number, text};
 use serde_json::Value as Json;
 pub(crate) use value::{Columns, Value};
 
@@ -93,10 +94,6 @@ pub(crate) trait Tx {
 
     /// A name for a job that nobody can guess.
     fn new_name(&mut self) -> Result<String, Fault>;
-
-    /// The job that is next for a worker of these kinds (all, if none is named): of the highest priority, of the key that has
-    /// used least, the oldest. Nobody else changes it until we are done.
-    fn next(&mut self, kinds: &[String]) -> Result<Option<Job>, Fault>;
 }
 
 /// Where transactions come from.
@@ -137,7 +134,7 @@ impl<D: Database> Store for D {
         check_name("worker", &claim.worker)?;
         self.write("claim", |tx| {
             tx.begin_claiming()?;
-            let Some(job) = tx.next(&claim.kinds)? else {
+            let Some(job) = claims::next(tx, &claim.kinds)? else {
                 return Ok(None);
             };
             shares::charge(tx, &job)?;

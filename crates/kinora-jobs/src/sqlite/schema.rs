@@ -14,7 +14,8 @@ const APPLICATION: i64 = 0x4b4a_4f42;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One step a version, in order. A step that was released is never changed: a new one is added.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -97,7 +98,14 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (next_at) WHERE state = 'pending';
 CREATE INDEX outbox_job ON outbox (job, id);
-"];
+",
+    "
+-- A claim asks for the first job of a key and a kind, and for the highest priority of a kind.
+DROP INDEX jobs_waiting;
+CREATE INDEX jobs_waiting ON jobs (key, kind, priority DESC, seq, run_at) WHERE state = 'queued';
+CREATE INDEX jobs_kinds ON jobs (kind, priority) WHERE state = 'queued';
+",
+];
 
 /// The newest version that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -3,8 +3,7 @@
 use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
-use crate::record::{Allowance, Job};
-use crate::sql::{Columns, Fault, NewEvent, Tx, Value, job, number, text, text_of};
+use crate::sql::{Columns, Fault, NewEvent, Tx, Value};
 
 /// A transaction.
 pub(crate) struct SqliteTx<'a> {
@@ -74,34 +73,5 @@ impl Tx for SqliteTx<'_> {
         Ok(self
             .connection
             .query_row("SELECT 'job_' || lower(hex(randomblob(16)))", [], |row| row.get(0))?)
-    }
-
-    fn next(&mut self, kinds: &[String]) -> Result<Option<Job>, Fault> {
-        let kinds = if kinds.is_empty() { None } else { Some(text_of(kinds)?) };
-        let keys = self.query(
-            "SELECT key FROM keys WHERE queued > 0 AND running < coalesce(max_running, $1) ORDER BY used, key",
-            &[Allowance::default().max_running.into()],
-            |row| text(row, "key"),
-        )?;
-        let mut best: Option<(i32, u64)> = None;
-        for key in keys {
-            let head = self.query(
-                "SELECT priority, seq FROM jobs
-                 WHERE state = 'queued' AND key = $1 AND run_at <= $2
-                    AND ($3 IS NULL OR kind IN (SELECT value FROM json_each($3)))
-                 ORDER BY priority DESC, seq LIMIT 1",
-                &[key.as_str().into(), self.now.into(), kinds.as_deref().into()],
-                |row| Ok((number(row, "priority")?, number(row, "seq")?)),
-            )?;
-            // Keys come with the least used first, so only a higher priority may pass.
-            best = match (best, head.first().copied()) {
-                (Some(best), Some(found)) if found.0 > best.0 => Some(found),
-                (None, found) => found,
-                (best, _) => best,
-            };
-        }
-        let Some((_, seq)) = best else { return Ok(None) };
-        let found = self.query("SELECT * FROM jobs WHERE seq = $1", &[seq.into()], job)?;
-        Ok(found.into_iter().next())
     }
 }

@@ -20,7 +20,7 @@ const REQUIRED: &str = "KINORA_REQUIRE_POSTGRES";
 const KEEPER: &str = r#""$@" >>"$LOG" 2>&1 & server=$!; read -r _; kill -INT $server 2>/dev/null; wait $server"#;
 
 /// Says that a test was skipped. Not by `eprintln!`, which is not shown for a test that succeeds.
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
     let name = std::thread::current().name().unwrap_or("?").to_owned();
@@ -58,6 +58,7 @@ pub struct Server {
     /// Whom it runs as; it refuses to run as root.
     user: Option<String>,
     settings: Vec<String>,
+    port: u16,
     keeper: Mutex<Option<Child>>,
     databases: AtomicUsize,
 }
@@ -75,12 +76,11 @@ impl Server {
             bin,
             user: if root { user.map(str::to_owned) } else { None },
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            port: 5432,
             keeper: Mutex::new(None),
             databases: AtomicUsize::new(0),
         };
-        if let Some(user) = &server.user {
-            assert!(output("chown", &[user, server.folder().to_str().unwrap()]).is_some());
-        }
+        server.give("");
         let initdb = server.bin.join("initdb");
         let made = server
             .command(initdb.to_str().unwrap())
@@ -115,6 +115,23 @@ impl Server {
         self.folder.path()
     }
 
+    /// Makes a file in its folder the server's own.
+    pub fn give(&self, name: &str) {
+        if let Some(user) = &self.user {
+            assert!(output("chown", &[user, self.folder().join(name).to_str().unwrap()]).is_some());
+        }
+    }
+
+    /// More settings, from the next start on.
+    pub fn set(&mut self, settings: &[String]) {
+        self.settings.extend_from_slice(settings);
+    }
+
+    /// Another port, from the next start on. Sockets have it in their name.
+    pub const fn move_to(&mut self, port: u16) {
+        self.port = port;
+    }
+
     fn data(&self) -> PathBuf {
         self.folder().join("data")
     }
@@ -145,6 +162,7 @@ impl Server {
         ] {
             command.args(["-c", setting]);
         }
+        command.args(["-p", &self.port.to_string()]);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
@@ -185,7 +203,7 @@ impl Server {
 
     /// The URL of a database that is there.
     pub fn url(&self, database: &str) -> String {
-        url_by(self.folder(), database)
+        url_by(self.folder(), self.port, database)
     }
 
     /// The URL of a new, empty database.
@@ -202,10 +220,10 @@ impl Drop for Server {
     }
 }
 
-/// The URL of a database by the socket in `folder`.
-pub fn url_by(folder: &Path, database: &str) -> String {
+/// The URL of a database by the socket for `port` in `folder`.
+pub fn url_by(folder: &Path, port: u16, database: &str) -> String {
     let host = folder.to_str().unwrap().replace('/', "%2F");
-    format!("postgresql://kinora@{host}/{database}")
+    format!("postgresql://kinora@{host}:{port}/{database}")
 }
 
 fn make(admin: &str, name: &str) {
