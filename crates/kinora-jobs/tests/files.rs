@@ -62,6 +62,29 @@ fn a_database_of_another_program_is_refused() {
 }
 
 #[test]
+fn a_file_of_version_1_is_brought_to_this_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let id = open(&path).unwrap().submit(&submission()).unwrap().job.id;
+    let file = Connection::open(&path).unwrap();
+    file.execute_batch(
+        "DROP INDEX jobs_waiting; DROP INDEX jobs_kinds; PRAGMA user_version = 1;
+         CREATE INDEX jobs_waiting ON jobs (key, priority DESC, seq, run_at, kind) WHERE state = 'queued';",
+    )
+    .unwrap();
+    assert_eq!(open(&path).unwrap().get(&id).unwrap().id, id);
+    let now: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let indexes: i64 = file
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('jobs_waiting', 'jobs_kinds')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!((now, indexes), (2, 2));
+}
+
+#[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");

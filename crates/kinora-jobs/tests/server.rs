@@ -298,6 +298,22 @@ fn many_processes_may_open_a_new_database_at_once() {
 }
 
 #[test]
+fn a_claim_passes_over_a_job_that_somebody_holds() {
+    let Some((url, _server)) = database() else { return };
+    let store = open(&url).unwrap();
+    let ids: Vec<_> = (0..3).map(|_| store.submit(&submission("k")).unwrap().job.id).collect();
+    let mut client = Client::connect(&url, NoTls).unwrap();
+    let mut holder = client.transaction().unwrap();
+    let hold = "SELECT id FROM kinora_jobs.jobs WHERE id = $1 FOR UPDATE";
+    holder.query(hold, &[&ids[0].0]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(store.claim(&claim("w")).unwrap().unwrap().id, ids[1]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "it waited");
+    holder.rollback().unwrap();
+    assert_eq!(store.claim(&claim("w")).unwrap().unwrap().id, ids[0]);
+}
+
+#[test]
 fn somebody_who_holds_everything_is_busy_and_not_for_ever() {
     let Some((url, _server)) = database() else { return };
     let store = open(&url).unwrap();

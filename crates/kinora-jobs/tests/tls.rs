@@ -14,41 +14,57 @@ use kinora_jobs::{Error, PostgresStore, Store, Submission, SystemClock};
 use serde_json::json;
 use support::postgres::{Server, skip};
 
-/// A certificate for `localhost`, signed by itself. Says if there is no program to make one.
-fn certificate(folder: &Path) -> bool {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args([
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
+/// An authority (`ca.crt`) and a certificate of it for `localhost`. Says if there is no program to make them.
+fn certificates(folder: &Path) -> bool {
+    let common = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ];
+    let authority = ["-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt"];
+    let server = [
+        [
+            "-subj",
+            "/CN=localhost",
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
             "-keyout",
             "server.key",
             "-out",
             "server.crt",
-        ])
-        .current_dir(folder)
-        .output();
-    match made {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(error) => {
-            skip(&format!("openssl, which makes the certificate: {error}"));
-            false
+        ]
+        .as_slice(),
+        &[
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ],
+    ]
+    .concat();
+    for more in [authority.as_slice(), &server] {
+        match Command::new("openssl")
+            .args(common)
+            .args(more)
+            .current_dir(folder)
+            .output()
+        {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => {
+                skip(&format!("there is no openssl to make certificates: {error}"));
+                return false;
+            }
         }
     }
+    true
 }
 
 /// A port that was free a moment ago.
@@ -61,7 +77,7 @@ fn each_mode_asks_as_much_as_it_says() {
     let port = free_port();
     let Some(mut server) = Server::start(&[]) else { return };
     let folder = server.folder().to_owned();
-    if !certificate(&folder) {
+    if !certificates(&folder) {
         return;
     }
     server.give("server.key");
@@ -87,7 +103,7 @@ fn each_mode_asks_as_much_as_it_says() {
         let url = format!("postgresql://kinora@{host}:{port}/postgres?{options}");
         PostgresStore::open(&url, Arc::new(SystemClock::new()))
     };
-    let roots = format!("sslrootcert={}", folder.join("server.crt").display());
+    let roots = format!("sslrootcert={}", folder.join("ca.crt").display());
     let works = [
         ("127.0.0.1", "sslmode=require".to_owned()),
         ("127.0.0.1", "sslmode=prefer".to_owned()),

@@ -72,7 +72,7 @@ macro_rules! conformance {
             life: progress_is_seen, life: impossible_values_change_nothing,
             queue: idempotency_keys, queue: one_idempotency_key_from_many_threads, queue: names_that_are_taken,
             queue: order_of_claims, queue: kinds_of_workers, queue: shares_follow_weights, queue: idle_keys_save_nothing_up,
-            queue: quotas, queue: many_threads_claim_each_job_once,
+            queue: the_first_job_is_found_among_many_keys, queue: quotas, queue: many_threads_claim_each_job_once,
             lists: pages, lists: events_are_a_log, lists: retention, lists: deleting, lists: webhooks,
             lists: webhooks_are_taken_over_and_replayed,
             random: random_days_follow_the_machine);

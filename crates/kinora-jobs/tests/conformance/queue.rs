@@ -218,6 +218,37 @@ pub fn quotas(bench: &Bench) {
     assert!(bench.claim().is_some(), "another may run now");
 }
 
+pub fn the_first_job_is_found_among_many_keys(bench: &Bench) {
+    // More keys than are asked at once, each with a job of two kinds; one that has used much has the urgent one.
+    for index in 0..40 {
+        let kind = if index % 2 == 0 { "video" } else { "remix" };
+        bench.submit_with(&format!("k{index:02}"), |submission| submission.kind = kind.into());
+    }
+    bench.submit_with("z", |submission| submission.priority = 9);
+    assert_eq!(bench.claim().unwrap().key, "z");
+    let urgent = bench.submit_with("z", |submission| {
+        submission.priority = 5;
+        submission.kind = "edit".into();
+    });
+    // It waits, but not for these workers.
+    assert_eq!(bench.claim_kinds(&["remix"]).unwrap().key, "k01");
+    assert_eq!(bench.claim_kinds(&["video", "remix", "upscale"]).unwrap().key, "k00");
+    assert_eq!(bench.claim_kinds(&["upscale"]), None);
+    assert_eq!(bench.claim_kinds(&["remix", "edit"]).unwrap().id, urgent.id);
+    // The highest priority that waits is not ready, or its key may run no more: the others are found nevertheless.
+    let job = bench.submit_with("z", |submission| submission.priority = 9);
+    let held = bench.claim().unwrap();
+    assert_eq!(held.id, job.id);
+    let later = kinora_jobs::Retry::At(held.started_at.unwrap().after(std::time::Duration::from_secs(60)));
+    let failure = kinora_jobs::Failure::new("x", "y");
+    bench.store.fail(&held.ticket(), &failure, later).unwrap();
+    let rest: Vec<_> = std::iter::from_fn(|| bench.claim()).map(|job| job.key).collect();
+    let expected: Vec<_> = (2..40).map(|index| format!("k{index:02}")).collect();
+    assert_eq!(rest, expected, "the least used first, by name among equals");
+    bench.wait(60);
+    assert_eq!(bench.claim().unwrap().id, job.id);
+}
+
 pub fn many_threads_claim_each_job_once(bench: &Bench) {
     let ids: BTreeSet<_> = (0..200)
         .map(|index| bench.submit(&format!("k{}", index % 7)).id)
