@@ -129,7 +129,7 @@ mod tests {
         for bad in [
             "sslmode=maybe",
             "sslmode=verify-ca&sslrootcert=%2",
-            "sslrootcert=/none.pem",
+            "sslmode=require&sslrootcert=/none.pem",
             "wrong=1",
         ] {
             let Err(error) = Address::parse(&format!("postgresql://me:secret@a/jobs?{bad}")) else {
