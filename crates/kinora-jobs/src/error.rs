@@ -149,6 +149,12 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// Whoever is on another machine may not do this.
+    #[error("{call} is not possible for a worker on another machine\nhint: ask the server")]
+    NotForWorkers {
+        /// Which call.
+        call: &'static str,
+    },
     /// Anything else that the store said.
     #[error("the job store failed to {doing}: {detail}")]
     Storage {

@@ -220,6 +220,32 @@ pub trait Store: Send + Sync {
     /// How many jobs wait and run, for each key that has any.
     fn load(&self) -> Result<Vec<Load>>;
 
+    /// How many waiting jobs of these kinds (none named means all) have their time come, counted up to `limit`. Whether their
+    /// keys may run another is for [`Store::claim`] to say, so this is a hint for those who wake workers.
+    fn ready(&self, kinds: &[String], limit: usize) -> Result<usize> {
+        let kinds: Vec<_> = if kinds.is_empty() {
+            vec![None]
+        } else {
+            kinds.iter().map(|kind| Some(kind.clone())).collect()
+        };
+        let mut found = 0;
+        for kind in kinds {
+            let rest = limit.saturating_sub(found);
+            if rest == 0 {
+                break;
+            }
+            let query = Query {
+                state: Some(State::Queued),
+                kind,
+                order: Order::Oldest,
+                limit: rest,
+                ..Query::default()
+            };
+            found += self.list(&query)?.jobs.len();
+        }
+        Ok(found)
+    }
+
     /// At most `limit` webhooks that are to be sent now. They are ours for `lease`; if we say nothing, they are due again.
     fn take_deliveries(&self, limit: usize, lease: Duration) -> Result<Vec<Delivery>>;
 

@@ -43,6 +43,23 @@ fn waiting(tx: &mut impl Tx, kinds: &[String]) -> Result<Vec<(String, i32)>, Fau
     Ok(waiting)
 }
 
+/// How many jobs of these kinds (all, if none is named) have their time come, counted up to `limit`.
+pub(super) fn ready(tx: &mut impl Tx, kinds: &[String], limit: usize) -> Result<usize, Fault> {
+    let mut values: Vec<Value<'_>> = vec![tx.now().into(), super::at_most(limit).into()];
+    values.extend(kinds.iter().map(|kind| Value::from(kind.as_str())));
+    let names: Vec<String> = (3..values.len() + 1).map(|index| format!("${index}")).collect();
+    let among = match names.is_empty() {
+        true => String::new(),
+        false => format!("AND kind IN ({})", names.join(", ")),
+    };
+    let sql = format!(
+        "SELECT count(*) AS found FROM
+         (SELECT 1 FROM jobs WHERE state = 'queued' AND run_at <= $1 {among} LIMIT $2) AS ready"
+    );
+    let found = tx.query(&sql, &values, |row| number(row, "found"))?.pop();
+    Ok(found.unwrap_or(0))
+}
+
 /// Every kind of which a job waits, each found behind the one before.
 fn every_kind(tx: &mut impl Tx) -> Result<Vec<String>, Fault> {
     let mut kinds: Vec<String> = Vec::new();

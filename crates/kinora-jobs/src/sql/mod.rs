@@ -223,6 +223,10 @@ impl<D: Database> Store for D {
         self.read("count", |tx| shares::load(tx))
     }
 
+    fn ready(&self, kinds: &[String], limit: usize) -> Result<usize> {
+        self.read("count", |tx| claims::ready(tx, kinds, limit))
+    }
+
     fn take_deliveries(&self, limit: usize, lease: Duration) -> Result<Vec<Delivery>> {
         self.write("take deliveries", |tx| outbox::take(tx, limit, lease))
     }

@@ -102,6 +102,22 @@ pub fn kinds_of_workers(bench: &Bench) {
     assert_eq!(bench.claim_kinds(&[]).unwrap().kind, "video");
 }
 
+pub fn jobs_that_are_ready_are_counted(bench: &Bench) {
+    let ready = |kinds: &[&str], limit| {
+        let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        bench.store.ready(&kinds, limit).unwrap()
+    };
+    assert_eq!(ready(&[], 10), 0);
+    for kind in ["video", "video", "remix", "edit"] {
+        bench.submit_with(kind, |submission| submission.kind = kind.into());
+    }
+    assert_eq!((ready(&[], 10), ready(&[], 3)), (4, 3));
+    assert_eq!((ready(&["video"], 10), ready(&["edit", "video"], 10)), (2, 3));
+    assert_eq!((ready(&["edit", "video"], 2), ready(&["extend"], 10)), (2, 0));
+    bench.claim_kinds(&["remix"]).unwrap();
+    assert_eq!((ready(&["remix"], 10), ready(&[], 10)), (0, 3));
+}
+
 /// Claims `count` jobs, ends each, and says how many each key had.
 fn served(bench: &Bench, count: usize) -> BTreeMap<String, usize> {
     let mut served = BTreeMap::new();
