@@ -9,8 +9,8 @@ use async_nats::connection::State as Connection;
 use async_nats::{Client, Message, StatusCode, Subject};
 use futures_util::StreamExt;
 use kinora_jobs::{
-    Allowance, Claim, Delivery, Directive, Error, Event, Failure, Job, JobId, Listing, Load, OutboxEntry, Query,
-    Report, Result, Retry, Scope, Store, Submission, Submitted, Ticket, Timestamp,
+    Allowance, Claim, Delivery, Directive, Error, Event, Failure, Illegal, Job, JobId, Listing, Load, OutboxEntry,
+    Query, Report, Result, Retry, Scope, Store, Submission, Submitted, Ticket, Timestamp,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -117,7 +117,19 @@ impl RemoteStore {
     }
 
     fn end(&self, call: Call, ticket: &Ticket) -> Result<Job> {
-        let answer = self.ask(call, self.link.options.call_timeout);
+        let asked_before = self.link.got_no_answer(&call);
+        let mut answer = self.ask(call, self.link.options.call_timeout);
+        if let Err(Error::Illegal {
+            reason: Illegal::Finished { fence, .. },
+            ..
+        }) = &answer
+            && asked_before
+            && *fence == ticket.fence
+        {
+            // It was us, and the server that knew our question is gone.
+            let ticket = ticket.clone();
+            answer = self.ask(Call::Get { ticket }, self.link.options.call_timeout);
+        }
         let over = answer.as_ref().map_or_else(Error::is_lost, |_| true);
         if over {
             lock(&self.link.held).remove(&ticket.job);
@@ -220,6 +232,11 @@ impl Link {
         lock(&self.unanswered)
             .remove(sameness)
             .filter(|(since, _)| since.elapsed() < REPEAT)
+    }
+
+    /// Whether the same was asked a moment ago, and no answer came.
+    fn got_no_answer(&self, call: &Call) -> bool {
+        Self::sameness(call).is_some_and(|sameness| lock(&self.unanswered).contains_key(&sameness))
     }
 
     async fn ask(&self, call: Call, timeout: Duration) -> Result<Answer> {
@@ -360,7 +377,7 @@ impl Link {
     }
 
     async fn claim(&self, call: Call, kinds: &[String]) -> Result<Option<Job>> {
-        let unanswered = Self::sameness(&call).is_some_and(|sameness| lock(&self.unanswered).contains_key(&sameness));
+        let unanswered = self.got_no_answer(&call);
         let mut offer = None;
         // A claim without an answer may hold a job for us already.
         if !unanswered {

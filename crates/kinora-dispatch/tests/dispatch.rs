@@ -5,16 +5,15 @@
 mod support;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kinora_dispatch::{Dispatch, DispatchOptions, Durability, Error, RemoteStore};
 use kinora_jobs::{
     Claim, Error as JobError, Failure, Job, JobId, MAX_JSON_BYTES, Progress, Retry, State, Stop, Store, Submission,
-    SystemClock, Worker, WorkerOptions,
 };
 use serde_json::{Value, json};
-use support::{Does, Nats, each_ended_once, store, wait_for_the_end};
+use support::{Nats, each_ended_once, store, wait_for_the_end, work};
 
 fn claim(kinds: &[&str]) -> Claim {
     Claim {
@@ -43,45 +42,6 @@ fn claim_soon(remote: &RemoteStore, kinds: &[&str]) -> Job {
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "no job came");
     }
-}
-
-/// Works with `count` workers until `done`.
-fn work(
-    options: &DispatchOptions,
-    count: usize,
-    lease: Duration,
-    does: impl Fn(&Job, &mut Progress<'_>) -> Result<Value, Stop> + Send + Sync,
-    meanwhile: impl FnOnce(),
-) {
-    let shutdown = AtomicBool::new(false);
-    let runner = Does(does);
-    std::thread::scope(|scope| {
-        for index in 0..count {
-            let (shutdown, runner) = (&shutdown, &runner);
-            scope.spawn(move || {
-                let remote = RemoteStore::connect(options).unwrap();
-                let clock = SystemClock::new();
-                let options = WorkerOptions {
-                    name: format!("w{index}"),
-                    lease,
-                    idle: Duration::from_millis(20),
-                    ..WorkerOptions::default()
-                };
-                let worker = Worker {
-                    store: &remote,
-                    runner,
-                    clock: &clock,
-                    options,
-                };
-                worker.run(shutdown).unwrap();
-            });
-        }
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
-        shutdown.store(true, Ordering::SeqCst);
-        if let Err(panic) = ended {
-            std::panic::resume_unwind(panic);
-        }
-    });
 }
 
 #[test]
@@ -250,27 +210,45 @@ fn an_answer_that_was_lost_is_given_again() {
     };
     let dispatch = Dispatch::start(nats.options(), store.clone()).unwrap();
     let remote = RemoteStore::connect(&options).unwrap();
-    let id = submit(&*store, json!(1));
-    let job = claim_soon(&remote, &[]);
     // The broker stands still while the end is said: the question lies in its socket, and no answer comes.
-    let answer = std::thread::scope(|scope| {
-        scope.spawn(|| nats.partition(Duration::from_millis(800)));
-        std::thread::sleep(Duration::from_millis(200));
-        remote.succeed(&job.ticket(), &json!("once"))
-    });
-    assert!(matches!(answer, Err(JobError::Unreachable { .. })), "{answer:?}");
-    let begun = Instant::now();
-    while store.get(&id).unwrap().state() != State::Succeeded {
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "the late question was not answered"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let end_unheard = || {
+        let id = submit(&*store, json!(1));
+        let job = claim_soon(&remote, &[]);
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| nats.partition(Duration::from_millis(800)));
+            std::thread::sleep(Duration::from_millis(200));
+            remote.succeed(&job.ticket(), &json!("once"))
+        });
+        assert!(matches!(answer, Err(JobError::Unreachable { .. })), "{answer:?}");
+        let begun = Instant::now();
+        while store.get(&id).unwrap().state() != State::Succeeded {
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "the late question was not answered"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        job.ticket()
+    };
     // The same question again is not refused as a second end.
-    let done = remote.succeed(&job.ticket(), &json!("once")).unwrap();
-    assert_eq!((done.state(), done.result), (State::Succeeded, Some(json!("once"))));
+    let again = |ticket| {
+        let done = remote.succeed(&ticket, &json!("once")).unwrap();
+        assert_eq!((done.state(), done.result), (State::Succeeded, Some(json!("once"))));
+        assert!(
+            remote
+                .succeed(&ticket, &json!("once"))
+                .is_err_and(|error| error.is_lost()),
+            "a new question is"
+        );
+    };
+    again(end_unheard());
     assert_eq!(dispatch.counts().repeated, 1);
+    // Nor if the server that answered is gone.
+    let ticket = end_unheard();
+    dispatch.stop();
+    let second = Dispatch::start(nats.options(), store.clone()).unwrap();
+    again(ticket);
+    assert_eq!(second.counts().repeated, 0);
 }
 
 #[test]

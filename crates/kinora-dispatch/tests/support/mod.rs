@@ -10,11 +10,13 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kinora_dispatch::DispatchOptions;
 use kinora_jobs::{
-    EventKind, Job, JobId, Order, Progress, Query, Runner, Scope, SqliteStore, State, Stop, Store, SystemClock,
+    EventKind, Job, JobId, Order, Progress, Query, Runner, Scope, SqliteStore, State, Stop, Store, SystemClock, Worker,
+    WorkerOptions,
 };
 use serde_json::Value;
 
@@ -55,7 +57,7 @@ impl Nats {
             );
             // Not `eprintln`: the harness would keep that to itself.
             writeln!(
-                std::io::stderr(),
+                std::io::stderr().lock(),
                 "SKIPPED: no nats-server in PATH or KINORA_NATS_SERVER"
             )
             .unwrap();
@@ -178,6 +180,45 @@ impl<F: Fn(&Job, &mut Progress<'_>) -> Result<Value, Stop> + Send + Sync> Runner
     fn run(&self, job: &Job, progress: &mut Progress<'_>) -> Result<Value, Stop> {
         (self.0)(job, progress)
     }
+}
+
+/// Works with `count` workers, each with a connection of its own, until `meanwhile` has ended.
+pub fn work(
+    options: &DispatchOptions,
+    count: usize,
+    lease: Duration,
+    does: impl Fn(&Job, &mut Progress<'_>) -> Result<Value, Stop> + Send + Sync,
+    meanwhile: impl FnOnce(),
+) {
+    let shutdown = AtomicBool::new(false);
+    let runner = Does(does);
+    std::thread::scope(|scope| {
+        for index in 0..count {
+            let (shutdown, runner) = (&shutdown, &runner);
+            scope.spawn(move || {
+                let remote = kinora_dispatch::RemoteStore::connect(options).unwrap();
+                let clock = SystemClock::new();
+                let options = WorkerOptions {
+                    name: format!("w{index}"),
+                    lease,
+                    idle: Duration::from_millis(20),
+                    ..WorkerOptions::default()
+                };
+                let worker = Worker {
+                    store: &remote,
+                    runner,
+                    clock: &clock,
+                    options,
+                };
+                worker.run(shutdown).unwrap();
+            });
+        }
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
+        shutdown.store(true, Ordering::SeqCst);
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }
 
 /// Waits until no job waits or runs.
