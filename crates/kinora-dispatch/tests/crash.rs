@@ -20,6 +20,8 @@ const ROLE: &str = "KINORA_DISPATCH_TEST_CHILD";
 /// 10 by default; the nightly run sets more.
 const ROUNDS: &str = "KINORA_KILL_ROUNDS";
 const LEASE: Duration = Duration::from_millis(500);
+/// A job has three: a worker is killed in the middle of one.
+const STEP: Duration = Duration::from_millis(15);
 
 fn options(url: &str) -> DispatchOptions {
     DispatchOptions {
@@ -27,6 +29,7 @@ fn options(url: &str) -> DispatchOptions {
         top_up: Duration::from_millis(50),
         offer_wait: Duration::from_millis(200),
         call_timeout: Duration::from_secs(2),
+        ask_after: Duration::from_secs(600),
         ..DispatchOptions::default()
     }
 }
@@ -64,6 +67,7 @@ fn child() {
         let from = job.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let work = || {
             for step in from + 1..=3 {
+                std::thread::sleep(STEP);
                 patiently(|| store.checkpoint(&ticket, &format!("{}/{step}", job.id), step, LEASE))?;
             }
             patiently(|| store.succeed(&ticket, &json!({ "fence": ticket.fence, "by": name })))
@@ -161,6 +165,7 @@ fn killed_workers_lose_no_job_and_end_none_twice() {
         assert_eq!((job.state(), job.life.fence.0), (State::Succeeded, *fence));
         assert_eq!(job.result.unwrap()["fence"], *fence);
     }
+    assert!(dispatch.counts().reaped > 0, "no worker was killed while it held a job");
     assert!(
         done.len() as u64 >= rounds,
         "{} of {} were seen to be done",

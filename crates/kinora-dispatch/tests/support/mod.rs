@@ -107,6 +107,8 @@ impl Nats {
             top_up: Duration::from_millis(50),
             offer_wait: Duration::from_millis(200),
             call_timeout: Duration::from_secs(2),
+            // What is wrong with offers must heal without this.
+            ask_after: Duration::from_secs(600),
             ..DispatchOptions::default()
         }
     }
