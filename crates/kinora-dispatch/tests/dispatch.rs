@@ -13,15 +13,7 @@ use kinora_jobs::{
     Claim, Error as JobError, Failure, Job, JobId, MAX_JSON_BYTES, Progress, Retry, State, Stop, Store, Submission,
 };
 use serde_json::{Value, json};
-use support::{Nats, each_ended_once, store, wait_for_the_end, work};
-
-fn claim(kinds: &[&str]) -> Claim {
-    Claim {
-        worker: "w".into(),
-        kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-        lease: Duration::from_secs(30),
-    }
-}
+use support::{Nats, claim, claim_soon, each_ended_once, store, wait_for_the_end, work};
 
 fn submit(store: &dyn Store, request: Value) -> JobId {
     store
@@ -29,19 +21,6 @@ fn submit(store: &dyn Store, request: Value) -> JobId {
         .unwrap()
         .job
         .id
-}
-
-/// Claims until there is a job, or for so long that something must be wrong.
-fn claim_soon(remote: &RemoteStore, kinds: &[&str]) -> Job {
-    let begun = Instant::now();
-    loop {
-        match remote.claim(&claim(kinds)) {
-            Ok(Some(job)) => return job,
-            Ok(None) => {}
-            Err(error) => assert!(error.is_transient(), "{error}"),
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "no job came");
-    }
 }
 
 #[test]
@@ -319,47 +298,4 @@ fn durability_is_what_the_broker_shows() {
     let without = Nats::start_with("enabled: false", "").unwrap();
     let error = start(without.options()).map(drop).unwrap_err();
     assert!(matches!(error, Error::JetStream { .. }), "{error}");
-}
-
-/// The permissions of the documentation, word for word, are enough, and a worker cannot do more.
-#[test]
-fn a_worker_needs_no_more_permissions_than_documented() {
-    let users = r#"
-        authorization { users: [
-            { user: server, password: s, permissions: {
-                publish: ["kinora.offer.*", "inbox_w1.>", "$JS.API.STREAM.*.KINORA_JOBS", "$JS.API.CONSUMER.>", "$SYS.REQ.SERVER.PING.VARZ"]
-                subscribe: ["kinora.record.*", "_INBOX.>"] } }
-            { user: w1, password: w, permissions: {
-                publish: ["kinora.record.>", "$JS.API.CONSUMER.MSG.NEXT.KINORA_JOBS.*", "$JS.ACK.KINORA_JOBS.>"]
-                subscribe: ["inbox_w1.>"] } }
-        ] }"#;
-    let Some(nats) = Nats::start_with("", users) else {
-        return;
-    };
-    let (store, _folder) = store();
-    let user = |name: &str| DispatchOptions {
-        url: format!("nats://{name}@127.0.0.1:{}", nats.port),
-        ..nats.options()
-    };
-    let dispatch = Dispatch::start(user("server:s"), store.clone()).unwrap();
-    let options = DispatchOptions {
-        inbox_prefix: Some("inbox_w1".into()),
-        ..user("w1:w")
-    };
-    let ids: Vec<_> = (0..5).map(|number| submit(&*store, json!(number))).collect();
-    let remote = RemoteStore::connect(&options).unwrap();
-    for _ in 0..5 {
-        let job = claim_soon(&remote, &["video"]);
-        remote.succeed(&job.ticket(), &job.request).unwrap();
-    }
-    each_ended_once(&*store, &ids);
-    assert!(
-        dispatch.counts().offers >= 5 && dispatch.trouble().is_none(),
-        "{:?}",
-        dispatch.trouble()
-    );
-    let wrong = Dispatch::start(user("w1:w"), store.clone()).map(drop).unwrap_err();
-    assert!(matches!(wrong, Error::JetStream { .. }), "{wrong}");
-    let wrong = RemoteStore::connect(&user("w1:guessed")).map(drop).unwrap_err();
-    assert!(matches!(wrong, Error::Connect { .. }), "{wrong}");
 }

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kinora_dispatch::DispatchOptions;
+use kinora_dispatch::{DispatchOptions, RemoteStore};
 use kinora_jobs::{
-    EventKind, Job, JobId, Order, Progress, Query, Runner, Scope, SqliteStore, State, Stop, Store, SystemClock, Worker,
-    WorkerOptions,
+    Claim, EventKind, Job, JobId, Order, Progress, Query, Runner, Scope, SqliteStore, State, Stop, Store, SystemClock,
+    Worker, WorkerOptions,
 };
 use serde_json::Value;
 
@@ -198,7 +198,7 @@ pub fn work(
         for index in 0..count {
             let (shutdown, runner) = (&shutdown, &runner);
             scope.spawn(move || {
-                let remote = kinora_dispatch::RemoteStore::connect(options).unwrap();
+                let remote = RemoteStore::connect(options).unwrap();
                 let clock = SystemClock::new();
                 let options = WorkerOptions {
                     name: format!("w{index}"),
@@ -221,6 +221,28 @@ pub fn work(
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+/// What a worker for these kinds wants.
+pub fn claim(kinds: &[&str]) -> Claim {
+    Claim {
+        worker: "w".into(),
+        kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+        lease: Duration::from_secs(30),
+    }
+}
+
+/// Claims until there is a job, or for so long that something must be wrong.
+pub fn claim_soon(remote: &RemoteStore, kinds: &[&str]) -> Job {
+    let begun = Instant::now();
+    loop {
+        match remote.claim(&claim(kinds)) {
+            Ok(Some(job)) => return job,
+            Ok(None) => {}
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no job came");
+    }
 }
 
 /// Waits until no job waits or runs.
