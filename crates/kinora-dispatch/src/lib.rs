@@ -49,6 +49,7 @@
 //! # }
 //! ```
 
+mod answers;
 mod broker;
 mod dispatch;
 mod durability;

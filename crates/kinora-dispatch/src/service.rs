@@ -1,28 +1,24 @@
 //! The record service: answers the questions of workers by asking the real store. What a worker may do is decided there, by
 //! the token of its claim; nothing of the broker counts.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subject, Subscriber};
 use futures_util::StreamExt;
 use kinora_jobs::{Claim, Error, Illegal, MAX_NAME_BYTES, Result, Retry, Store, Ticket, Timestamp};
 use serde::Deserialize;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 
+use crate::answers::{Answers, Said};
 use crate::broker::Broker;
 use crate::faults::WireError;
 use crate::lanes::{self, Lanes};
-use crate::wire::{self, Answer, Call, Question, Reply};
+use crate::wire::{self, Answer, Call, Question};
 
 /// So many questions are worked on at once; others wait.
 const AT_ONCE: usize = 64;
-/// Answers are kept for so long, in case that the same question comes again.
-const KEEP: Duration = Duration::from_secs(120);
-/// And no more than so many bytes of them.
-const KEEP_BYTES: usize = 64 << 20;
 /// The longest lease that a worker may ask for.
 const LONGEST_LEASE: Duration = Duration::from_secs(86_400);
 /// Room for subject and headers in a message.
@@ -45,54 +41,6 @@ impl Tally {
     }
 }
 
-type Cell = Arc<OnceCell<Arc<Answer>>>;
-
-/// Answers to questions that must not be done twice.
-#[derive(Debug, Default)]
-struct Answered {
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    cells: HashMap<String, (Instant, usize, Cell)>,
-    bytes: usize,
-}
-
-impl Answered {
-    /// The place of the answer to this question, and whether it was there already.
-    fn cell(&self, id: &str, bytes: usize) -> (Cell, bool) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, cell)) = kept.cells.get(id) {
-            return (cell.clone(), true);
-        }
-        if kept.bytes + bytes > KEEP_BYTES || kept.cells.len() >= 4096 {
-            kept.drop_old(KEEP / 8);
-        } else if kept.cells.len() % 64 == 63 {
-            kept.drop_old(KEEP);
-        }
-        let cell = Cell::default();
-        kept.cells.insert(id.to_owned(), (Instant::now(), bytes, cell.clone()));
-        kept.bytes += bytes;
-        (cell, false)
-    }
-
-    /// It may be asked again: nothing has happened.
-    fn forget(&self, id: &str) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes, _)) = kept.cells.remove(id) {
-            kept.bytes -= bytes;
-        }
-    }
-}
-
-impl Kept {
-    fn drop_old(&mut self, age: Duration) {
-        self.cells.retain(|_, (since, _, _)| since.elapsed() < age);
-        self.bytes = self.cells.values().map(|(_, bytes, _)| bytes).sum();
-    }
-}
-
 /// Answers workers.
 pub(crate) struct RecordService {
     pub store: Arc<dyn Store>,
@@ -100,7 +48,7 @@ pub(crate) struct RecordService {
     pub lanes: Arc<Lanes>,
     pub tally: Arc<Tally>,
     prefix: String,
-    answered: Answered,
+    answers: Answers,
 }
 
 impl RecordService {
@@ -117,7 +65,7 @@ impl RecordService {
             lanes,
             tally,
             prefix,
-            answered: Answered::default(),
+            answers: Answers::default(),
         }
     }
 
@@ -140,36 +88,20 @@ impl RecordService {
         Tally::add(&self.tally.questions, 1);
         // Nobody would hear the answer, so nobody could work on what was claimed.
         let Some(to) = message.reply.clone() else { return };
-        let answer = match self.understand(&message) {
+        let said = match self.understand(&message) {
             Ok(question) => self.answer(question).await,
-            Err(error) => Arc::new(Answer::Error((&error).into())),
+            Err(error) => Arc::new(Said::new(Answer::Error((&error).into()))),
         };
-        let reply = Reply {
-            v: wire::VERSION,
-            answer: Answer::clone(&answer),
-        };
-        let text = serde_json::to_vec(&reply).unwrap_or_else(|error| {
-            let detail = format!("the answer cannot be written: {error}");
-            let error = WireError::Other {
-                doing: String::new(),
-                detail,
-            };
-            serde_json::to_vec(&Reply {
-                v: wire::VERSION,
-                answer: Answer::Error(error),
-            })
-            .unwrap_or_default()
-        });
-        self.send(to, text).await;
+        self.send(to, &said.text).await;
     }
 
     /// In as many parts as are needed.
-    async fn send(&self, to: Subject, text: Vec<u8>) {
+    async fn send(&self, to: Subject, text: &[u8]) {
         let client = &self.broker.client;
         let room = client.max_payload().saturating_sub(ENVELOPE_BYTES).max(1024);
         let parts = text.len().div_ceil(room);
         if parts <= 1 {
-            client.publish(to, text.into()).await.ok();
+            client.publish(to, text.to_vec().into()).await.ok();
             return;
         }
         for part in text.chunks(room) {
@@ -222,24 +154,13 @@ impl RecordService {
     }
 
     /// Does what is asked, once for each name of a question.
-    async fn answer(&self, question: Question) -> Arc<Answer> {
+    async fn answer(&self, question: Question) -> Arc<Said> {
         if !question.call.counts() {
-            return Arc::new(self.ask_store(question.call).await);
+            return Arc::new(Said::new(self.ask_store(question.call).await));
         }
-        // What an answer takes: about the job, whose size is not known yet.
-        let (cell, repeated) = self.answered.cell(&question.id, 16 << 10);
+        let (said, repeated) = self.answers.once(&question.id, self.ask_store(question.call)).await;
         Tally::add(&self.tally.repeated, usize::from(repeated));
-        // If the same question comes while the first is being worked on, it waits for that.
-        let answer = cell
-            .get_or_init(|| async { Arc::new(self.ask_store(question.call).await) })
-            .await
-            .clone();
-        if let Answer::Error(error) = &*answer
-            && Error::from(error.clone()).is_transient()
-        {
-            self.answered.forget(&question.id);
-        }
-        answer
+        said
     }
 
     async fn ask_store(&self, call: Call) -> Answer {
