@@ -21,6 +21,14 @@ pub(crate) enum WireError {
     Other { doing: String, detail: String },
 }
 
+/// No answer came from where the store is, as seen over NATS.
+pub(crate) fn unreachable(detail: impl std::fmt::Display) -> Error {
+    Error::Unreachable {
+        place: PathBuf::from("the other end of NATS"),
+        detail: detail.to_string(),
+    }
+}
+
 /// [`Illegal`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +136,7 @@ impl From<&Error> for WireError {
                 detail: detail.clone(),
             },
             Error::NotForWorkers { call } => Self::NotForWorkers { call: (*call).into() },
-            Error::Unreachable { detail } => Self::Unreachable { detail: detail.clone() },
+            Error::Unreachable { detail, .. } => Self::Unreachable { detail: detail.clone() },
             Error::Storage { doing, detail } => Self::Other {
                 doing: (*doing).into(),
                 detail: detail.clone(),
@@ -191,7 +199,7 @@ impl From<WireError> for Error {
             WireError::NotForWorkers { call } => Self::NotForWorkers {
                 call: name(&call, "the call"),
             },
-            WireError::Unreachable { detail } => Self::Unreachable { detail },
+            WireError::Unreachable { detail } => unreachable(detail),
             WireError::Other { doing, detail } if doing.is_empty() => storage(detail),
             WireError::Other { doing, detail } => storage(format!("{doing}: {detail}")),
         }
@@ -258,9 +266,7 @@ mod tests {
                 detail: "page 3".into(),
             },
             Error::NotForWorkers { call: "get" },
-            Error::Unreachable {
-                detail: "no answer".into(),
-            },
+            unreachable("no answer"),
         ]);
         for error in errors {
             let arrived = there(&error);

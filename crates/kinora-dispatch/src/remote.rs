@@ -15,6 +15,7 @@ use kinora_jobs::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::faults::unreachable;
 use crate::lanes;
 use crate::options::DispatchOptions;
 use crate::wire::{self, Answer, Call, Question, Reply, ms};
@@ -86,9 +87,7 @@ impl RemoteStore {
 
     /// Runs `work` on the runtime's thread and waits for it; not `block_on`, which panics inside another runtime.
     fn wait<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let gone = || Error::Unreachable {
-            detail: "the connection was closed".into(),
-        };
+        let gone = || unreachable("the connection was closed");
         let runtime = self.runtime.as_ref().ok_or_else(gone)?;
         let (sender, receiver) = mpsc::channel();
         runtime.spawn(async move {
@@ -163,12 +162,6 @@ fn job_of(answer: Answer) -> Result<Job> {
     match answer {
         Answer::Job(job) => Ok((*job).into()),
         other => Err(unexpected(&other)),
-    }
-}
-
-fn unreachable(detail: impl std::fmt::Display) -> Error {
-    Error::Unreachable {
-        detail: detail.to_string(),
     }
 }
 

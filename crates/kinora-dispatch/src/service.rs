@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::answers::{Answers, Said};
 use crate::broker::Broker;
-use crate::faults::WireError;
+use crate::faults::{WireError, unreachable};
 use crate::lanes::{self, Lanes};
 use crate::wire::{self, Answer, Call, Question};
 
@@ -221,9 +221,6 @@ impl RecordService {
                 problem: "there are too many different sets of kinds".into(),
             });
         }
-        let unreachable = |error: crate::Error| Error::Unreachable {
-            detail: error.to_string(),
-        };
         if self.broker.ensure_lane(&lane, &kinds).await.is_err() {
             self.broker.ensure_stream().await.map_err(unreachable)?;
             self.broker.ensure_lane(&lane, &kinds).await.map_err(unreachable)?;
