@@ -2,24 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use kinora_media::Frame;
 use kinora_models::wan::LoadOptions;
 use kinora_sampling::{CacheReport, Guidance, GuidanceInterval, Stream};
 use kinora_tensor::{Arena, Tensor};
 
 use crate::checkpoint::{Expected, Keeper, Resumed};
-use crate::diffuse::{AfterStep, Denoised, Emit, Halfway, Known, Settings, diffuse, diffuse_blocks};
+use crate::diffuse::{AfterStep, Denoised, Emit, Halfway, Settings, diffuse, diffuse_blocks};
 use crate::inputs::Inputs;
 use crate::latents::{join_frames, take_frames};
-use crate::map::{Conditioning, ControlClip, Given, Steer, control, encode_frames, known};
+use crate::map::Conditioning;
 use crate::memory_plan::{MemoryPlan, WeightsMode};
 use crate::model::{Model, Slot, VaeHalf};
-use crate::plan::{Plan, Segment, Task};
+use crate::plan::{Plan, Segment};
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::{Destination, Finished, PartRun, Renderer};
 use crate::report::Recipe;
 use crate::request::Request;
 use crate::saved::{SavedLatents, SavedPart};
+use crate::steer::not_new;
 use crate::stopwatch::Stopwatch;
 use crate::{Error, Result, memory};
 
@@ -39,7 +39,8 @@ pub(crate) struct ClipMaker<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) memory: &'a MemoryPlan,
     pub(crate) inputs: &'a Inputs,
-    pub(crate) context: &'a Context,
+    /// The text of each shot; there is one if there are no shots.
+    pub(crate) contexts: &'a [Context],
 }
 
 /// What became of a clip.
@@ -79,10 +80,7 @@ impl ClipMaker<'_> {
             keeper,
             worst: resumed.cache.take(),
         };
-        if let (Some((_, fps)), Some(path)) = (self.inputs.source, &self.request.extend) {
-            out.renderer
-                .copy_source(path, fps, &self.inputs.first, watch.observer(), cancel)?;
-        }
+        self.copy_source(&mut out.renderer, watch, cancel)?;
         let mut frames_before = 0;
         for (index, segment) in self.plan.segments.iter().enumerate() {
             watch.observer().event(&Event::SegmentStarted {
@@ -90,8 +88,9 @@ impl ClipMaker<'_> {
                 segments: self.plan.segments.len(),
             });
             let not_new = match resumed.parts.pop_front() {
-                Some(part) => {
+                Some(mut part) => {
                     let not_new = part.not_new;
+                    part.most_new = self.most_new(index, segment);
                     self.render(part, None, &mut out, watch, cancel)?;
                     not_new
                 }
@@ -142,16 +141,12 @@ impl ClipMaker<'_> {
         cancel: &CancelToken,
     ) -> Result<usize> {
         let first = self.first_frames(index, segment, &out.renderer);
-        // The picture that a clip starts from is its first frame; other given frames are in the file already.
-        let not_new = if index == 0 && self.plan.task != Task::Extend {
-            0
-        } else {
-            first.len()
-        };
+        let not_new = not_new(segment, &first);
         let part = Part {
             conditioning: self.map(index, segment, &first, frames_before, watch)?,
             settings: self.settings(segment, seed, index)?,
             not_new,
+            most_new: self.most_new(index, segment),
         };
         match self.model.description.block_frames {
             Some(block_frames) => self.stream(part, block_frames, resumed.blocks.take(), out, watch, cancel)?,
@@ -173,6 +168,7 @@ impl ClipMaker<'_> {
             conditioning,
             settings,
             not_new,
+            most_new,
         } = part;
         let steps = settings.schedule.steps();
         let denoised = watch.stage(Stage::Diffuse, |observer| {
@@ -206,7 +202,12 @@ impl ClipMaker<'_> {
         }
         out.worst = worse(out.worst, cache);
         let latents = self.without_references(latents)?;
-        self.render(SavedPart { latents, not_new }, Some(steps), out, watch, cancel)
+        let part = SavedPart {
+            latents,
+            not_new,
+            most_new,
+        };
+        self.render(part, Some(steps), out, watch, cancel)
     }
 
     /// The frames of a part whose latents are finished: just now, with the last of so many steps, or by an earlier attempt.
@@ -218,20 +219,24 @@ impl ClipMaker<'_> {
         watch: &mut Stopwatch<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
-        let SavedPart { latents, not_new } = part;
+        let SavedPart {
+            latents,
+            not_new,
+            most_new,
+        } = part;
         watch.stage(Stage::Render, |observer| {
             out.save(SavedPart {
                 latents: latents.try_clone()?,
                 not_new,
+                most_new,
             })?;
             if let Some(steps) = steps {
                 out.keep_finished(steps, observer)?;
             }
-            let rendered = self
-                .model
-                .decoding_vae()
-                .get(self.decoding_half())
-                .and_then(|vae| out.renderer.push_latents(&vae, &latents, not_new, observer, cancel));
+            let rendered = self.model.decoding_vae().get(self.decoding_half()).and_then(|vae| {
+                out.renderer
+                    .push_latents(&vae, &latents, not_new, most_new, observer, cancel)
+            });
             out.note_if_failed(rendered, observer)
         })
     }
@@ -252,6 +257,7 @@ impl ClipMaker<'_> {
         let mut run = PartRun {
             decoder: vae.decoder(self.memory.tile_px)?,
             given_frames: part.not_new,
+            most_new: part.most_new.unwrap_or(usize::MAX),
             done: 0,
             of: vae.frames_of(frames),
         };
@@ -269,6 +275,7 @@ impl ClipMaker<'_> {
                 out.save(SavedPart {
                     latents: all.try_clone()?,
                     not_new: part.not_new,
+                    most_new: part.most_new,
                 })?;
                 let is_finished = all.dims()[2] == frames;
                 made = Some(all);
@@ -300,90 +307,6 @@ impl ClipMaker<'_> {
         streamed
     }
 
-    /// The frames that a part starts from: those that were given, or the end of the part before.
-    fn first_frames(&self, index: usize, segment: &Segment, renderer: &Renderer) -> Vec<Frame> {
-        let count = match segment.prefix_latent_frames {
-            0 => 0,
-            latent_frames => self.model.description.frames_of(latent_frames),
-        };
-        let mut frames = match index {
-            0 => self.inputs.first.clone(),
-            _ => renderer.tail(),
-        };
-        frames.split_off(frames.len().saturating_sub(count))
-    }
-
-    /// What steers a part. Says nothing of a part that only words steer: these were mapped before.
-    fn map(
-        &self,
-        index: usize,
-        segment: &Segment,
-        first: &[Frame],
-        frames_before: usize,
-        watch: &mut Stopwatch<'_>,
-    ) -> Result<Conditioning<'_>> {
-        let mut conditioning = Conditioning {
-            cond: &self.context.cond,
-            uncond: self.context.uncond.as_ref(),
-            image: None,
-            known: Known::Nothing,
-            control: None,
-            start: None,
-        };
-        let starts = self.model.description.starts;
-        if first.is_empty() && self.inputs.video.is_empty() && !starts.is_always_told() {
-            return Ok(conditioning);
-        }
-        let is_last = index + 1 == self.plan.segments.len();
-        let last = self.inputs.last.as_ref().filter(|_| is_last);
-        let given = Given {
-            first,
-            last: last.map(|picture| &picture.frame),
-        };
-        // A picture is seen as it is, not as it is cut for the clip; later parts start from frames of their own.
-        let start = self.inputs.picture.as_ref().filter(|_| index == 0);
-        let start = start.map(|picture| &picture.original).or(first.first());
-        let (size, latent_frames) = (self.plan.size.generated, segment.latent_frames);
-        watch.stage(Stage::Map, |_| {
-            conditioning.image = self
-                .model
-                .embed_pictures(start, last.map(|picture| &picture.original))?;
-            let vae = self.model.vae.get(VaeHalf::Both)?;
-            conditioning.known = known(starts, &vae, self.arena, given, latent_frames, size)?;
-            if let Some(layers) = &self.model.transformer_config.vace_layers {
-                let frames = self.model.description.frames_of(latent_frames);
-                let clip = ControlClip {
-                    at: &|frame| self.steer(given, frames, frame, frames_before),
-                    references: &self.inputs.references,
-                    scales: vec![self.request.control_scale; layers.len()],
-                };
-                conditioning.control = Some(control(&vae, self.arena, clip, latent_frames, size)?);
-            }
-            if !self.inputs.video.is_empty() {
-                conditioning.start = Some(encode_frames(&vae, self.arena, &self.inputs.video, size)?);
-            }
-            Ok(())
-        })?;
-        self.release_after_use();
-        Ok(conditioning)
-    }
-
-    /// What steers frame `index` of a part of `frames` frames, the first of which is `frames_before` in the clip.
-    fn steer<'a>(&'a self, given: Given<'a>, frames: usize, index: usize, frames_before: usize) -> Steer<'a> {
-        if let Some(frame) = given.first.get(index) {
-            return Steer::Kept(frame);
-        }
-        if let Some(last) = given.last.filter(|_| index + 1 == frames) {
-            return Steer::Kept(last);
-        }
-        let at = frames_before + index - given.first.len();
-        match (self.inputs.control.get(at), self.inputs.mask.get(at)) {
-            (None, _) => Steer::Nothing,
-            (Some(frame), None) => Steer::Followed(frame),
-            (Some(frame), Some(mask)) => Steer::Masked(frame, mask),
-        }
-    }
-
     fn settings(&self, segment: &Segment, seed: u64, index: usize) -> Result<Settings> {
         let (plan, factor) = (self.plan, self.model.vae_config.spatial_factor());
         let generated = plan.size.generated;
@@ -400,7 +323,11 @@ impl ClipMaker<'_> {
             seed,
             stream: Stream {
                 variant: 0,
-                part: index as u32,
+                // A part that is made block by block has a stream for each block.
+                part: match self.model.description.block_frames {
+                    Some(_) => (index as u32) << 16,
+                    None => index as u32,
+                },
             },
             schedule: plan.schedule.from_step(plan.first_step as usize)?,
             sampler: plan.sampler,
@@ -414,6 +341,14 @@ impl ClipMaker<'_> {
             cache: plan.cache.clone(),
             keep_experts: self.memory.weights == WeightsMode::Kept,
         })
+    }
+
+    /// Frames of a part that the clip gets, where another part or the clip's beginning follows what is surplus. The surplus of
+    /// the last part is cut off by the length of the clip.
+    fn most_new(&self, index: usize, segment: &Segment) -> Option<usize> {
+        let made = self.model.description.frames_of(segment.latent_frames) - segment.not_new;
+        let is_last = index + 1 == self.plan.segments.len() && segment.suffix_latent_frames == 0;
+        (segment.new_frames < made && !is_last).then_some(segment.new_frames)
     }
 
     /// The latents of the clip itself: those of reference pictures stood in front.
@@ -438,7 +373,7 @@ impl ClipMaker<'_> {
     }
 
     /// What of the autoencoder decodes: both halves where they stay for the next clip.
-    fn decoding_half(&self) -> VaeHalf {
+    pub(crate) fn decoding_half(&self) -> VaeHalf {
         match self.memory.weights {
             WeightsMode::Kept => VaeHalf::Both,
             WeightsMode::Staged | WeightsMode::Streamed => VaeHalf::Decoder,
@@ -446,7 +381,7 @@ impl ClipMaker<'_> {
     }
 
     /// Gives up the networks around the transformer, unless the plan keeps them.
-    fn release_after_use(&self) {
+    pub(crate) fn release_after_use(&self) {
         self.arena.trim();
         if self.memory.weights != WeightsMode::Kept {
             self.model.vae.release();
@@ -461,6 +396,8 @@ struct Part<'a> {
     settings: Settings,
     /// Frames at its start that are in the file already.
     not_new: usize,
+    /// Frames after those that the clip gets, if the part makes more.
+    most_new: Option<usize>,
 }
 
 /// Where a clip goes: its frames, and its latents before them.

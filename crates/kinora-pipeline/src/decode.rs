@@ -71,7 +71,7 @@ impl Pipeline {
             });
             watch.stage(Stage::Render, |observer| {
                 let vae = self.inner().decoding_vae().get(self.decoding_half())?;
-                renderer.push_latents(&vae, &part.latents, part.not_new, observer, cancel)
+                renderer.push_latents(&vae, &part.latents, part.not_new, part.most_new, observer, cancel)
             })?;
         }
         let finished = watch.stage_quietly(Stage::Render, |observer| renderer.finish(observer))?;
@@ -96,7 +96,8 @@ impl Pipeline {
         })
     }
 
-    fn check_latents(&self, saved: &SavedLatents) -> Result<()> {
+    /// **Errors**: [`Error::OtherModel`] for latents of another autoencoder.
+    pub(crate) fn check_latents(&self, saved: &SavedLatents) -> Result<()> {
         let expected = self.inner().vae_config.latent_channels();
         let other = saved
             .parts

@@ -194,6 +194,11 @@ impl Description {
         (latent_frames * self.temporal_factor).saturating_sub(self.temporal_factor - 1)
     }
 
+    /// Latent frames that so many frames fill; the inverse of [`Description::frames_of`], rounded up.
+    pub const fn latent_frames_of(&self, frames: usize) -> usize {
+        (frames + self.temporal_factor - 1) / self.temporal_factor
+    }
+
     /// The noise levels of a run. A model that takes any number of steps has the list that the reference implementation
     /// makes for the sampler; a distilled one has its own.
     ///

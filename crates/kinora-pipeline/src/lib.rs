@@ -31,13 +31,16 @@ pub mod parse;
 mod pipeline;
 mod plan;
 mod precision;
+mod prepare;
 pub mod profile;
 mod progress;
 mod render;
 mod report;
 mod request;
 mod saved;
+mod steer;
 mod stopwatch;
+mod tasks;
 
 pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use decode::DecodeRequest;
@@ -50,8 +53,9 @@ pub use plan::{Plan, Segment, SourceClip, Task};
 pub use precision::{PrecisionChoice, ResolvedPrecision};
 pub use progress::{CancelToken, Event, Observer, Silent, Stage};
 pub use report::{
-    CacheRecord, CancelRecord, ClipReport, LengthRecord, LoraRecord, ModelRecord, OutputRecord, Recipe, RunPlan,
-    RunReport, SizeRecord, Timings,
+    CacheRecord, CancelRecord, CharacterRecord, ClipReport, LengthRecord, LoraRecord, ModelRecord, OutputRecord,
+    Recipe, RunPlan, RunReport, ShotRecord, SizeRecord, Timings,
 };
 pub use request::{CacheChoice, Length, PromptMode, Request, Size};
 pub use saved::SavedLatents;
+pub use tasks::{Blend, CharacterPicture, CharacterUse, CloseLoop, Shot, Transition, character_from_clip};

@@ -12,7 +12,6 @@ use crate::checkpoint::{Checkpoints, Decisive, Keeper, NoCheckpoints, fingerprin
 use crate::clip::{ClipMaker, Context, Made};
 use crate::description::Description;
 use crate::inputs::Inputs;
-use crate::map::probe_source;
 use crate::memory::MemoryLimit;
 use crate::memory_plan::{Loaded, MemoryPlan, Networks, TextSize, check_model, packed_bytes};
 use crate::model::{Model, VaeHalf, joined};
@@ -20,6 +19,7 @@ use crate::options::OpenOptions;
 use crate::parse::{self, Scene, Vocabulary};
 use crate::plan::{Plan, Task};
 use crate::precision::ResolvedPrecision;
+use crate::prepare::Prepared;
 use crate::progress::{CancelToken, Event, Observer, Stage};
 use crate::render::Destination;
 use crate::report::{CancelRecord, ClipReport, LengthRecord, ModelRecord, Recipe, RunPlan, RunReport, Timings};
@@ -150,8 +150,8 @@ impl Pipeline {
     ///
     /// **Errors**: those of [`Pipeline::run`] before anything is computed.
     pub fn plan(&self, request: &Request) -> Result<RunPlan> {
-        let source = request.extend.as_deref().map(probe_source).transpose()?;
-        self.plan_run(request, &Plan::new(request, &self.model.description, source)?)
+        let prepared = self.prepare(request)?;
+        self.plan_run(&prepared.request, &prepared.plan)
     }
 
     /// Makes the clips that `request` asks for.
@@ -179,27 +179,29 @@ impl Pipeline {
         checkpoints: &mut dyn Checkpoints,
     ) -> Result<RunReport> {
         let started = Instant::now();
-        request.validate()?;
         check_variants(request, checkpoints)?;
-        let source = request.extend.as_deref().map(probe_source).transpose()?;
-        let plan = Plan::new(request, &self.model.description, source)?;
-        let run_plan = self.plan_run(request, &plan)?;
+        let mut prepared = self.prepare(request)?;
+        let run_plan = self.plan_run(&prepared.request, &prepared.plan)?;
         observer.event(&Event::Planned(&run_plan));
         let mut watch = Stopwatch::new(observer);
 
-        let parsed = watch.stage(Stage::Parse, |_| self.parse(&request.prompt, request.prompt_mode))?;
-        let mut notes = parsed.notes;
+        let told = watch.stage(Stage::Parse, |_| self.tell(&prepared))?;
+        let sources = std::mem::take(&mut prepared.sources);
+        let Prepared { request, plan, .. } = &prepared;
+        let mut notes = told.notes.clone();
+        notes.extend(prepared.notes.iter().cloned());
         notes.extend(self.model.notes.iter().cloned());
         notes.extend(plan.guidance_note(request, &self.model.description));
-        let (inputs, context) = watch.stage(Stage::Map, |_| {
-            let inputs = Inputs::read(request, &plan, &self.model.description, source, &mut notes)?;
-            Ok((inputs, self.embed_text(&plan, &parsed.model_prompt, &mut notes)?))
+        let (inputs, contexts) = watch.stage(Stage::Map, |_| {
+            let decode = |saved: &_, most| self.decode_frames(saved, most);
+            let inputs = Inputs::read(request, plan, &self.model.description, sources, &decode, &mut notes)?;
+            Ok((inputs, self.embed_texts(plan, &told.prompts, &mut notes)?))
         })?;
         notes.iter().for_each(|note| watch.observer().event(&Event::Note(note)));
 
         let mut report = RunReport {
             schema: RunReport::SCHEMA,
-            scene: serde_json::to_value(&parsed.scene).unwrap_or_default(),
+            scene: serde_json::to_value(&told.scene).unwrap_or_default(),
             notes,
             plan: Some(run_plan.clone()),
             clips: Vec::new(),
@@ -211,10 +213,10 @@ impl Pipeline {
             model: &self.model,
             arena: &self.arena,
             request,
-            plan: &plan,
+            plan,
             memory: &run_plan.memory,
             inputs: &inputs,
-            context: &context,
+            contexts: &contexts,
         };
         for variant in 0..request.variants {
             let seed = request.seed.wrapping_add(u64::from(variant));
@@ -223,7 +225,8 @@ impl Pipeline {
                 variants: request.variants,
                 seed,
             });
-            let recipe = self.recipe(request, &plan, &inputs, &parsed.model_prompt, seed);
+            let mut recipe = self.recipe(request, plan, &inputs, told.model_prompt(), seed);
+            prepared.record(&told, &mut recipe)?;
             let path = variant_path(&request.output, variant, request.variants);
             match self.make_clip(&maker, recipe, &path, &mut watch, cancel, checkpoints) {
                 Ok((recipe, made)) => {
@@ -270,7 +273,7 @@ impl Pipeline {
         if !request.frames_only && !request.overwrite && path.exists() {
             return Err(Error::OutputExists { path: path.to_owned() });
         }
-        recipe.length.written_frames = maker.plan.written_frames(maker.inputs.source);
+        recipe.length.written_frames = maker.plan.written_frames(maker.inputs.source_counts());
         let destination = Destination {
             path,
             format: request.format,
@@ -296,7 +299,7 @@ impl Pipeline {
     }
 
     /// The prompt and, where it counts, the negative prompt as the transformer reads them.
-    fn embed_text(&self, plan: &Plan, prompt: &str, notes: &mut Vec<String>) -> Result<Context> {
+    pub(crate) fn embed_text(&self, plan: &Plan, prompt: &str, notes: &mut Vec<String>) -> Result<Context> {
         let negative = plan.is_guided().then_some(plan.negative.as_str());
         let (cond, uncond) = self.model.text.embed(prompt, negative)?;
         if cond.cut {
@@ -380,12 +383,12 @@ impl Pipeline {
         })
     }
 
-    fn recipe(&self, request: &Request, plan: &Plan, inputs: &Inputs, model_prompt: &str, seed: u64) -> Recipe {
+    fn recipe(&self, request: &Request, plan: &Plan, inputs: &Inputs, model_prompt: String, seed: u64) -> Recipe {
         Recipe {
             kinora: env!("CARGO_PKG_VERSION").to_owned(),
             task: plan.task.name().to_owned(),
             prompt: request.prompt.clone(),
-            model_prompt: model_prompt.to_owned(),
+            model_prompt,
             negative: plan.negative.clone(),
             model: self.model.record.clone(),
             seed,
@@ -397,7 +400,7 @@ impl Pipeline {
             guidance_scale: plan.guidance_scale,
             guidance_scale_low: self.model.description.expert_switch.map(|_| plan.guidance_scale_low),
             guided_steps: plan.guided_steps,
-            strength: request.video.as_ref().map(|_| request.strength),
+            strength: plan.task.starts_from_latents().then_some(request.strength),
             control_scale: (plan.task == Task::Controlled).then_some(request.control_scale),
             cache: request.cache.spelling(),
             loras: self.model.loras.clone(),
@@ -410,6 +413,10 @@ impl Pipeline {
                 fps: plan.fps.to_string(),
                 how: plan.length_how.clone(),
             },
+            curve: None,
+            seam_frames: None,
+            shots: Vec::new(),
+            characters: Vec::new(),
             input_sha256: inputs.sha256(),
             kernels: kernels_name(),
             precision: self.precision.name().to_owned(),

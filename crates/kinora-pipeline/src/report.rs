@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory_plan::MemoryPlan;
 use crate::request::Size;
+use crate::tasks::Transition;
 
 /// Everything that decides the bytes of a clip. It is stored in the file itself, so it holds nothing that changes from
 /// run to run (no times, no paths).
@@ -14,7 +15,7 @@ use crate::request::Size;
 pub struct Recipe {
     /// Version of Kinora.
     pub kinora: String,
-    /// What was made: `text-to-video`, `text-to-image`, `image-to-video`, `extend`.
+    /// What was made: `text-to-video`, `text-to-image`, `image-to-video`, `extend`, `remix`, `blend`, `loop`, `storyboard`.
     pub task: String,
     /// The prompt as typed.
     pub prompt: String,
@@ -60,7 +61,19 @@ pub struct Recipe {
     pub size: SizeRecord,
     /// Length and how it was reached.
     pub length: LengthRecord,
-    /// SHA-256 of the picture or clip that was given.
+    /// The share of the second clip over time, of a blend; empty: from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Vec<f32>>,
+    /// The new frames of a loop, at the model's rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seam_frames: Option<usize>,
+    /// The shots of a storyboard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shots: Vec<ShotRecord>,
+    /// Who or what the prompt named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub characters: Vec<CharacterRecord>,
+    /// SHA-256 of the pictures and clips that were given, between commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_sha256: Option<String>,
     /// The instruction set that computed it; another one may round differently.
@@ -98,6 +111,33 @@ pub struct LoraRecord {
     pub expert: Option<String>,
     /// SHA-256 of its file.
     pub sha256: String,
+}
+
+/// A shot of a storyboard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShotRecord {
+    /// The prompt as typed.
+    pub prompt: String,
+    /// The prompt as the model got it.
+    pub model_prompt: String,
+    /// Its frames, at the model's rate.
+    pub frames: usize,
+    /// How it follows the one before.
+    pub transition: Transition,
+    /// Whether it starts from a picture.
+    pub has_image: bool,
+}
+
+/// A character.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CharacterRecord {
+    /// The name in the prompt.
+    pub name: String,
+    /// What stood for it in what the model was told, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// SHA-256 of the picture, whether the model could use it or not.
+    pub picture_sha256: String,
 }
 
 /// The size of a clip.

@@ -8,6 +8,7 @@ use kinora_media::{Format, Fps};
 use kinora_sampling::Sampler;
 use serde::{Deserialize, Serialize};
 
+use crate::tasks::{self, Blend, CharacterUse, CloseLoop, Shot};
 use crate::{Error, Result};
 
 /// Width and height of a clip in pixels.
@@ -155,7 +156,18 @@ pub struct Request {
     pub extend: Option<PathBuf>,
     /// A clip to make anew in the prompt's words.
     pub video: Option<PathBuf>,
-    /// How much of `video` is made anew, above 0 up to 1.
+    /// Kept latents of a clip (`.latents.safetensors`) to make anew in the prompt's words, in place of `video`: nothing is
+    /// lost on the way through frames. Size and length are its own; with an empty prompt, so are the words.
+    pub video_latents: Option<PathBuf>,
+    /// Two clips that become one.
+    pub blend: Option<Blend>,
+    /// A clip that shall play without an end.
+    pub close_loop: Option<CloseLoop>,
+    /// A storyboard: these shots one after the other. The prompt is not read then.
+    pub shots: Vec<Shot>,
+    /// Who or what the prompt names, and what they look like.
+    pub characters: Vec<CharacterUse>,
+    /// How much of `video`, `video_latents` or `blend` is made anew, above 0 up to 1.
     pub strength: f32,
     /// A clip whose poses, edges or depths the new one follows, for models with a control branch.
     pub control: Option<PathBuf>,
@@ -223,6 +235,11 @@ impl Request {
             last_image: None,
             extend: None,
             video: None,
+            video_latents: None,
+            blend: None,
+            close_loop: None,
+            shots: Vec::new(),
+            characters: Vec::new(),
             strength: Self::DEFAULT_STRENGTH,
             control: None,
             control_mask: None,
@@ -285,17 +302,9 @@ impl Request {
                 || format!("1 to {}", Self::MAX_FPS),
             )?;
         }
-        match self.length {
-            Length::Default => {}
-            Length::Frames(frames) => check("frames", frames, frames >= 1, || "1 (a still image) or more".into())?,
-            Length::Seconds(seconds) => {
-                let fits = seconds > 0.0 && seconds <= Self::MAX_SECONDS;
-                check("seconds", seconds, fits, || {
-                    format!("more than 0, at most {}", Self::MAX_SECONDS)
-                })?;
-            }
-        }
-        self.validate_inputs()
+        check_length(self.length)?;
+        self.validate_inputs()?;
+        tasks::validate(self)
     }
 
     /// Refuses inputs that exclude each other.
@@ -304,7 +313,11 @@ impl Request {
             ("an image", self.image.is_some()),
             ("a clip to continue", self.extend.is_some()),
             ("a clip to make anew", self.video.is_some()),
+            ("kept latents", self.video_latents.is_some()),
             ("a control clip", self.control.is_some()),
+            ("clips to blend", self.blend.is_some()),
+            ("a clip to close", self.close_loop.is_some()),
+            ("shots", !self.shots.is_empty()),
         ];
         let given: Vec<&str> = given
             .iter()
@@ -320,7 +333,8 @@ impl Request {
             })
         };
         if given.len() > 1 {
-            let reason = "a clip starts from an image, continues a clip, changes a clip or follows one";
+            let reason =
+                "a clip starts from an image, continues a clip, changes, blends, closes or follows one, or has shots";
             return refuse(given.join(" and "), reason, "give one of them");
         }
         if self.last_image.is_some() && self.image.is_none() {
@@ -391,6 +405,22 @@ impl CacheChoice {
     const EASY_THRESHOLD: f64 = 0.05;
     /// The threshold that MagCache's authors use for Wan.
     const MAG_THRESHOLD: f64 = 0.12;
+}
+
+/// Refuses a length that no clip has.
+///
+/// **Errors**: [`Error::Invalid`] naming the range.
+pub(crate) fn check_length(length: Length) -> Result<()> {
+    match length {
+        Length::Default => Ok(()),
+        Length::Frames(frames) => check("frames", frames, frames >= 1, || "1 (a still image) or more".into()),
+        Length::Seconds(seconds) => {
+            let fits = seconds > 0.0 && seconds <= Request::MAX_SECONDS;
+            check("seconds", seconds, fits, || {
+                format!("more than 0, at most {}", Request::MAX_SECONDS)
+            })
+        }
+    }
 }
 
 fn check(what: &'static str, got: impl ToString, fits: bool, range: impl FnOnce() -> String) -> Result<()> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use kinora_tensor::Tensor;
 use kinora_weights::{Checkpoint, NewTensor, write_safetensors};
 
+use crate::description::Description;
 use crate::report::Recipe;
 use crate::{Error, Result};
 
@@ -16,6 +17,8 @@ const FORMAT: &str = "kinora latents 1";
 const FORMAT_KEY: &str = "format";
 const RECIPE_KEY: &str = "kinora.recipe";
 const NOT_NEW_KEY: &str = "kinora.not_new";
+/// Absent in files whose parts are taken to their ends.
+const MOST_NEW_KEY: &str = "kinora.most_new";
 
 /// The latents of one part of a clip.
 #[derive(Debug)]
@@ -24,6 +27,17 @@ pub(crate) struct SavedPart {
     pub(crate) latents: Tensor,
     /// Frames at its start that belong to the part before.
     pub(crate) not_new: usize,
+    /// Frames after those that the clip gets, where the part made more.
+    pub(crate) most_new: Option<usize>,
+}
+
+impl SavedPart {
+    /// Frames of it that the clip gets.
+    pub(crate) fn new_frames(&self, model: &Description) -> usize {
+        let latent_frames = self.latents.dims().get(2).copied().unwrap_or(0);
+        let made = model.frames_of(latent_frames).saturating_sub(self.not_new);
+        made.min(self.most_new.unwrap_or(usize::MAX))
+    }
 }
 
 /// The latents of a clip, and what it is.
@@ -35,6 +49,11 @@ pub struct SavedLatents {
 }
 
 impl SavedLatents {
+    /// Latent frames of all parts.
+    pub(crate) fn latent_frames(&self) -> usize {
+        self.parts.iter().filter_map(|part| part.latents.dims().get(2)).sum()
+    }
+
     /// Where the latents of the clip in `output` lie.
     pub fn path_for(output: &Path) -> PathBuf {
         output.with_extension("latents.safetensors")
@@ -52,11 +71,15 @@ impl SavedLatents {
             })
             .collect();
         let not_new: Vec<usize> = self.parts.iter().map(|part| part.not_new).collect();
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             (FORMAT_KEY.to_owned(), FORMAT.to_owned()),
             (RECIPE_KEY.to_owned(), json(&self.recipe)?),
             (NOT_NEW_KEY.to_owned(), json(&not_new)?),
         ]);
+        let most_new: Vec<Option<usize>> = self.parts.iter().map(|part| part.most_new).collect();
+        if most_new.iter().any(Option::is_some) {
+            metadata.insert(MOST_NEW_KEY.to_owned(), json(&most_new)?);
+        }
         write_safetensors(path, &tensors, &metadata, |index, out| {
             write_floats(&self.parts[index].latents, out).map_err(|source| kinora_weights::Error::Io {
                 action: "write",
@@ -83,6 +106,10 @@ impl SavedLatents {
         let recipe: Recipe = serde_json::from_str(field(RECIPE_KEY)).map_err(|_| refuse("its recipe is damaged"))?;
         let not_new: Vec<usize> =
             serde_json::from_str(field(NOT_NEW_KEY)).map_err(|_| refuse("its list of parts is damaged"))?;
+        let most_new: Vec<Option<usize>> = match file.metadata().get(MOST_NEW_KEY) {
+            None => Vec::new(),
+            Some(json) => serde_json::from_str(json).map_err(|_| refuse("its list of parts is damaged"))?,
+        };
         let reader = file.reader();
         let mut parts = Vec::new();
         for (index, not_new) in not_new.into_iter().enumerate() {
@@ -94,6 +121,7 @@ impl SavedLatents {
             parts.push(SavedPart {
                 latents: reader.tensor(&name, &dims)?,
                 not_new,
+                most_new: most_new.get(index).copied().flatten(),
             });
         }
         reader.finish(&[])?;

@@ -205,6 +205,8 @@ impl Contents {
             Ok(SavedPart {
                 latents,
                 not_new: *not_new,
+                // The plan of the run that goes on says it.
+                most_new: None,
             })
         };
         let bytes = |name: &str| file.get(name).map(|tensor| tensor.bytes.to_vec());

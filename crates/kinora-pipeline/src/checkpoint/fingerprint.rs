@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::report::Recipe;
 use crate::request::Request;
 use crate::saved::json;
+use crate::tasks::{Blend, CharacterUse, CloseLoop, Shot};
 
 /// All that a clip depends on.
 pub(crate) struct Decisive<'a> {
@@ -49,11 +50,31 @@ pub(crate) fn fingerprint(run: &Decisive<'_>) -> Result<String> {
 /// not named here counts as it is.
 fn decisive_part(request: &Request) -> Request {
     let given = |path: &Option<PathBuf>| path.is_some().then(PathBuf::new);
+    let shot = |shot: &Shot| Shot {
+        image: given(&shot.image),
+        ..shot.clone()
+    };
+    let character = |character: &CharacterUse| CharacterUse {
+        picture: PathBuf::new(),
+        ..character.clone()
+    };
     Request {
         image: given(&request.image),
         last_image: given(&request.last_image),
         extend: given(&request.extend),
         video: given(&request.video),
+        video_latents: given(&request.video_latents),
+        blend: request.blend.as_ref().map(|blend| Blend {
+            from: PathBuf::new(),
+            to: PathBuf::new(),
+            curve: blend.curve.clone(),
+        }),
+        close_loop: request.close_loop.as_ref().map(|close_loop| CloseLoop {
+            source: PathBuf::new(),
+            ..close_loop.clone()
+        }),
+        shots: request.shots.iter().map(shot).collect(),
+        characters: request.characters.iter().map(character).collect(),
         control: given(&request.control),
         control_mask: given(&request.control_mask),
         references: vec![PathBuf::new(); request.references.len()],

@@ -51,7 +51,8 @@ impl<'a> Denoiser<'a> {
         settings: &'a Settings,
         noise: &Tensor,
     ) -> Result<Self> {
-        let needs_noise = matches!(conditioning.known, Known::Noised(_));
+        let held = conditioning.held.as_ref().is_some_and(|held| !held.clean);
+        let needs_noise = held || matches!(conditioning.known, Known::Noised(_));
         Ok(Self {
             experts,
             conditioning,
@@ -73,8 +74,14 @@ impl<'a> Denoiser<'a> {
         let expert = self.settings.expert_at(eval);
         let guided = guidance.needs_uncond(eval.step_index, eval.sigma, expert);
         let noise = self.noise.as_ref().unwrap_or(eval.latents);
-        let shown = conditioning.known.shown(eval.latents, noise, eval.sigma)?;
-        let shown = shown.as_ref().unwrap_or(eval.latents);
+        let held = conditioning.held.as_ref();
+        let with_held = held
+            .map(|held| held.shown(eval.latents, noise, eval.sigma))
+            .transpose()?
+            .flatten();
+        let with_held = with_held.as_ref().unwrap_or(eval.latents);
+        let shown = conditioning.known.shown(with_held, noise, eval.sigma)?;
+        let shown = shown.as_ref().unwrap_or(with_held);
         self.activate(expert, guided)?;
         let Some(active) = &self.active else {
             unreachable!("an expert was activated")
@@ -165,7 +172,8 @@ impl Active {
             self.transformer.config().patch_size[0],
             self.transformer.token_grid(shown)?,
         );
-        let timesteps = conditioning.known.timesteps(eval.timestep.0, grid, patch_frames);
+        let held = conditioning.held.as_ref();
+        let timesteps = conditioning.known.timesteps(held, eval.timestep.0, grid, patch_frames);
         let control = conditioning.control.as_ref();
         let forward = |context| -> Result<Tensor> {
             Ok(self

@@ -4,6 +4,7 @@ use kinora_models::wan::Timesteps;
 use kinora_sampling::Sigma;
 use kinora_tensor::Tensor;
 
+use super::Held;
 use crate::Result;
 
 /// Given latents, and how the model sees them.
@@ -46,18 +47,27 @@ impl Known {
     }
 
     /// A timestep for each of the tokens `[frames, rows, columns]`: 0 for those of clean frames, `timestep` for the rest.
+    /// `held` says which latent frames are given beside these.
     pub(crate) fn timesteps(
         &self,
+        held: Option<&Held>,
         timestep: f32,
         [frames, rows, columns]: [usize; 3],
         patch_frames: usize,
     ) -> Timesteps {
-        let Self::Prefix(prefix) = self else {
-            return Timesteps::uniform(timestep, frames * rows * columns);
+        let held = held.filter(|held| held.clean);
+        let prefix_frames = match self {
+            Self::Prefix(prefix) => prefix.dims().get(2).copied().unwrap_or(0),
+            _ if held.is_none() => return Timesteps::uniform(timestep, frames * rows * columns),
+            _ => 0,
         };
-        let clean_frames = prefix.dims().get(2).copied().unwrap_or(0);
-        let clean_tokens = clean_frames / patch_frames * rows * columns;
-        let is_clean: Vec<bool> = (0..frames * rows * columns).map(|token| token < clean_tokens).collect();
+        let held_frames = held.map_or(&[][..], |held| &held.frames);
+        let is_clean = |token: usize| {
+            let frame = token / (rows * columns) * patch_frames;
+            let in_patch = held_frames.iter().skip(frame).take(patch_frames);
+            frame + patch_frames <= prefix_frames || (in_patch.len() > 0 && in_patch.copied().all(|held| held))
+        };
+        let is_clean: Vec<bool> = (0..frames * rows * columns).map(is_clean).collect();
         Timesteps::with_clean(timestep, &is_clean)
     }
 }
@@ -123,13 +133,13 @@ mod tests {
         assert_eq!(shown.as_slice(), &[0.5, 9.0, 9.0, 2.5, 9.0, 9.0]);
         known.finish(&mut latents);
         assert_eq!(latents.as_slice(), &[1.0, 9.0, 9.0, 2.0, 9.0, 9.0]);
-        assert_eq!(known.timesteps(700.0, [3, 1, 1], 1), Timesteps::uniform(700.0, 3));
+        assert_eq!(known.timesteps(None, 700.0, [3, 1, 1], 1), Timesteps::uniform(700.0, 3));
     }
 
     #[test]
     fn the_tokens_of_a_clean_prefix_have_timestep_zero() {
         let known = Known::Prefix(tensor(&[0.0; 2], [1, 1, 1, 1, 2]));
-        let timesteps = known.timesteps(700.0, [2, 1, 2], 1);
+        let timesteps = known.timesteps(None, 700.0, [2, 1, 2], 1);
         assert_eq!(
             (timesteps.distinct, timesteps.row_of_token),
             (vec![700.0, 0.0], vec![1, 1, 0, 0])

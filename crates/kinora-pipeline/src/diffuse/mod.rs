@@ -3,19 +3,20 @@
 mod blocks;
 mod denoiser;
 mod halfway;
+mod held;
 mod known;
 mod preview;
 
 use kinora_kernels::trace;
 use kinora_models::wan::LoadOptions;
 use kinora_sampling::{
-    CacheKind, CacheReport, Clean, Eval, Expert, ExpertSwitch, Guidance, Sampler, SamplerRun, Schedule, Stream,
-    noise_in,
+    CacheKind, CacheReport, Eval, Expert, ExpertSwitch, Guidance, Sampler, SamplerRun, Schedule, Stream, noise_in,
 };
 use kinora_tensor::{Arena, Tensor};
 
 pub(crate) use blocks::{Emit, WINDOW_FRAMES, cache_options, diffuse_blocks};
 pub(crate) use halfway::{AfterStep, Between, Halfway};
+pub(crate) use held::Held;
 pub(crate) use known::Known;
 pub(crate) use preview::Previewer;
 
@@ -89,6 +90,8 @@ pub(crate) fn diffuse(
     let shape = [1, channels, frames, height, width];
     let noise = noise_in(arena, settings.seed, settings.stream, shape)?;
     let mut noise = scaled_noise(noise, &settings.schedule);
+    let pure = conditioning.held.as_ref().filter(|held| !held.clean);
+    let pure = pure.map(|_| noise.try_clone()).transpose()?;
     if let Some(start) = &conditioning.start {
         let sigma = settings.schedule.sigmas()[0].0;
         let pairs = noise.as_mut_slice().iter_mut().zip(start.as_slice());
@@ -101,6 +104,7 @@ pub(crate) fn diffuse(
         conditioning,
         settings,
         noise,
+        pure,
         halfway,
         observer,
         cancel,
@@ -119,7 +123,8 @@ fn scaled_noise(mut noise: Tensor, schedule: &Schedule) -> Tensor {
 }
 
 /// Runs the denoising loop from `noise [1, C, F, h, w]`, or on from `halfway` if that began with it, showing the run to
-/// `after_step` after each step.
+/// `after_step` after each step. `pure` is the noise alone where a clip was mixed into it.
+///
 /// **Errors**: [`Error::Cancelled`] at the step after `cancel` was set; those of `after_step`.
 pub(crate) fn denoise(
     experts: &Experts,
@@ -127,16 +132,17 @@ pub(crate) fn denoise(
     conditioning: &Conditioning<'_>,
     settings: &Settings,
     noise: Tensor,
+    pure: Option<Tensor>,
     halfway: Option<Halfway>,
     observer: &mut dyn Observer,
     cancel: &CancelToken,
     after_step: &mut AfterStep<'_>,
 ) -> Result<Denoised> {
-    let mut denoiser = Denoiser::new(experts, conditioning, settings, &noise)?;
+    let mut denoiser = Denoiser::new(experts, conditioning, settings, pure.as_ref().unwrap_or(&noise))?;
     let mut run =
         SamplerRun::new(settings.sampler, &settings.schedule, noise)?.with_fresh_noise(settings.seed, settings.stream);
-    if let Known::Prefix(prefix) = &conditioning.known {
-        run = run.with_clean(Clean::Prefix(prefix.try_clone()?))?;
+    if let Some(clean) = conditioning.clean()? {
+        run = run.with_clean(clean)?;
     }
     match halfway {
         Some(Halfway { run: kept, cache, last }) if kept.continues(&run) => {
@@ -180,6 +186,9 @@ pub(crate) fn denoise(
     }
     let mut latents = run.into_latents();
     conditioning.known.finish(&mut latents);
+    if let Some(held) = &conditioning.held {
+        held.finish(&mut latents);
+    }
     Ok(Denoised {
         latents,
         cache: denoiser.cache_report(),

@@ -59,6 +59,7 @@ fn run_in(
         known: Known::Nothing,
         control: None,
         start: None,
+        held: None,
     };
     let settings = Settings {
         grid,

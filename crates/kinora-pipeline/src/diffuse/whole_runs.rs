@@ -145,6 +145,7 @@ impl Run {
             &settings,
             noise,
             None,
+            None,
             &mut Silent,
             &cancel,
             &mut compare,
@@ -197,6 +198,7 @@ fn conditioning(texts: &[Tensor; 2], known: Known) -> Conditioning<'_> {
         known,
         control: None,
         start: None,
+        held: None,
     }
 }
 
@@ -241,7 +243,7 @@ fn a_picture_becomes_channels_and_clip_tokens() {
     let (picture, (vae, _), arena) = (run.picture("image"), run.vae(), Arena::new());
     let given = Given {
         first: std::slice::from_ref(&picture),
-        last: None,
+        last: &[],
     };
     let known = known(StartsFrom::Channels, &vae, &arena, given, 2, size_of(&picture)).unwrap();
     let Known::Channels(channels) = &known else {
@@ -267,7 +269,7 @@ fn first_and_last_pictures_become_channels() {
     for (prefix, last) in [("first.", None), ("first_last.", Some(&last))] {
         let given = Given {
             first: std::slice::from_ref(&first),
-            last,
+            last: last.map_or(&[], std::slice::from_ref),
         };
         let known = known(StartsFrom::Channels, &vae, &arena, given, 2, size_of(&first)).unwrap();
         let Known::Channels(channels) = &known else {
@@ -287,7 +289,7 @@ fn one_model_for_text_and_pictures_knows_the_first_frame() {
     run.compare("text.latents.end", &latents);
     let given = Given {
         first: std::slice::from_ref(&picture),
-        last: None,
+        last: &[],
     };
     let known = known(StartsFrom::CleanFrames, &vae, &arena, given, 2, size_of(&picture)).unwrap();
     let Known::Prefix(prefix) = &known else {

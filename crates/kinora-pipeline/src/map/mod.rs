@@ -9,6 +9,7 @@ mod start;
 mod text;
 
 use kinora_models::wan::Control;
+use kinora_sampling::Clean;
 use kinora_tensor::Tensor;
 
 pub(crate) use control::{ControlClip, Steer, control};
@@ -16,10 +17,11 @@ pub(crate) use encode::{encode_frames, whole_frame};
 pub(crate) use source::{
     ClipTail, Picture, clip_head, clip_tail, file_sha256, mask_frames, picture, probe_source, reference,
 };
-pub(crate) use start::{Given, known};
+pub(crate) use start::{Given, ending, known};
 pub(crate) use text::{TextEmbedder, vocabulary};
 
-use crate::diffuse::Known;
+use crate::Result;
+use crate::diffuse::{Held, Known};
 
 /// Everything that steers one pass of the model.
 pub(crate) struct Conditioning<'a> {
@@ -35,4 +37,18 @@ pub(crate) struct Conditioning<'a> {
     pub(crate) control: Option<Control>,
     /// Latents of a clip that is made anew, `[1, C, F, h, w]`.
     pub(crate) start: Option<Tensor>,
+    /// Latent frames that are given beside what is known.
+    pub(crate) held: Option<Held>,
+}
+
+impl Conditioning<'_> {
+    /// What the sampler holds in place.
+    pub(crate) fn clean(&self) -> Result<Option<Clean>> {
+        let held = self.held.as_ref().filter(|held| held.clean);
+        match (&self.known, held) {
+            (known, Some(held)) => held.clean(known).map(Some),
+            (Known::Prefix(prefix), None) => Ok(Some(Clean::Prefix(prefix.try_clone()?))),
+            _ => Ok(None),
+        }
+    }
 }

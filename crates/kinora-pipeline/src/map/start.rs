@@ -16,8 +16,44 @@ use crate::request::Size;
 pub(crate) struct Given<'a> {
     /// Its first ones, in playing order.
     pub(crate) first: &'a [Frame],
-    /// Its last one.
-    pub(crate) last: Option<&'a Frame>,
+    /// Its last ones, in playing order.
+    pub(crate) last: &'a [Frame],
+}
+
+impl<'a> Given<'a> {
+    /// Frame `index` of a part of `frames` frames, if it is given.
+    pub(crate) fn at(&self, index: usize, frames: usize) -> Option<&'a Frame> {
+        let from_last = (index + self.last.len()).checked_sub(frames);
+        self.first
+            .get(index)
+            .or_else(|| from_last.and_then(|index| self.last.get(index)))
+    }
+}
+
+/// The latents of a part that ends with given frames, for models that have no place for them: `given.first`, a fade, then
+/// `given.last`. Those of the fade are no good; those of the given frames are as a clip's are that comes to them.
+///
+/// **Shapes**: → `[1, C, F, h, w]` with `latent_frames` F.
+pub(crate) fn ending(vae: &Vae, arena: &Arena, given: Given<'_>, latent_frames: usize, size: Size) -> Result<Tensor> {
+    let frames = vae.frames_of(latent_frames);
+    let between = frames.saturating_sub(given.first.len() + given.last.len());
+    let tensors = (0..frames).map(|index| {
+        if let Some(frame) = given.at(index, frames) {
+            return frame_to_tensor(arena, frame, size);
+        }
+        let share = (index + 1 - given.first.len()) as f32 / (between + 1) as f32;
+        let Some(end) = given.last.first() else {
+            return grey(arena, size);
+        };
+        let mut faded = frame_to_tensor(arena, end, size)?;
+        if let Some(start) = given.first.last() {
+            let start = frame_to_tensor(arena, start, size)?;
+            let pixels = faded.as_mut_slice().iter_mut().zip(start.as_slice());
+            pixels.for_each(|(end, start)| *end = (1.0 - share) * start + share * *end);
+        }
+        Ok(faded)
+    });
+    encode(vae, arena, tensors)
 }
 
 /// What `given` is for a model that starts as `starts` says, in a part of `latent_frames` latent frames of `size`.
@@ -44,11 +80,10 @@ pub(crate) fn known(
 /// **Source**: `WanImageToVideoPipeline.prepare_latents`, diffusers 0.42.1 (Apache-2.0). **Shapes**: → `[1, t + C, F, h, w]`.
 fn channels(vae: &Vae, arena: &Arena, given: Given<'_>, latent_frames: usize, size: Size) -> Result<Tensor> {
     let frames = vae.frames_of(latent_frames);
-    let is_given = |frame: usize| frame < given.first.len() || (given.last.is_some() && frame + 1 == frames);
-    let tensors = (0..frames).map(|index| match (given.first.get(index), given.last) {
-        (Some(frame), _) => frame_to_tensor(arena, frame, size),
-        (None, Some(last)) if index + 1 == frames => frame_to_tensor(arena, last, size),
-        _ => grey(arena, size),
+    let is_given = |frame: usize| given.at(frame, frames).is_some();
+    let tensors = (0..frames).map(|index| match given.at(index, frames) {
+        Some(frame) => frame_to_tensor(arena, frame, size),
+        None => grey(arena, size),
     });
     let latents = encode(vae, arena, tensors)?;
     let [_, channels, latent_frames, height, width] = latents.dims_of("channels", "[1, C, F, h, w]")?;

@@ -12,7 +12,7 @@ use super::{GuidanceMode, Networks, TextSize, Way, WeightsMode};
 use crate::Result;
 use crate::diffuse::{WINDOW_FRAMES, cache_options};
 use crate::model::VaeConfig;
-use crate::plan::Plan;
+use crate::plan::{Plan, Task};
 use crate::report::SizeRecord;
 use crate::request::Size;
 
@@ -31,12 +31,32 @@ pub(super) fn stages(networks: Networks<'_>, plan: &Plan, format: Format, way: W
         encodes: plan.encodes_frames(),
         has_picture: plan.segments.iter().any(|s| s.prefix_latent_frames > 0),
     };
-    let context = run.text_tokens_bytes();
+    let channels = networks.vae.latent_channels();
+    let context = run.text_tokens_bytes() + run.latents_bytes(channels, plan.kept_latent_frames);
+    // A second clip that is mixed in; what is held in place and the noise that it is shown at.
+    let (mixed, held) = match plan.task {
+        Task::Blend => (1, 2),
+        Task::Loop => (0, 2),
+        _ => (0, 0),
+    };
+    let frames_beside = frames_in_memory(plan, &networks);
     Ok([
-        run.map_bytes()? + context,
-        run.diffuse_bytes()? + context,
-        run.render_bytes()? + writer_bytes(&plan.size, format),
+        run.map_bytes()? + context + run.latents_bytes(mixed * channels, frames) + frames_beside,
+        run.diffuse_bytes()? + context + run.latents_bytes(held * channels, frames) + frames_beside,
+        run.render_bytes()? + writer_bytes(&plan.size, format) + context + frames_beside,
     ])
+}
+
+/// Frames of clips that are made anew or mixed: they wait until their part comes.
+fn frames_in_memory(plan: &Plan, networks: &Networks<'_>) -> u64 {
+    let clips = match plan.task {
+        Task::VideoToVideo => 1,
+        Task::Blend => 2,
+        _ => return 0,
+    };
+    let Size { width_px, height_px } = plan.size.generated;
+    let surplus = networks.vae.temporal_factor();
+    (clips * (plan.new_frames + surplus) * width_px as usize * height_px as usize * 3) as u64
 }
 
 /// What decoding latents of `grid` (frames, rows, columns) and writing them adds, where nothing else is loaded.

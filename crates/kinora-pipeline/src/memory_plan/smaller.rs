@@ -1,7 +1,7 @@
 //! What could be asked for instead, where a request does not fit.
 
 use crate::description::Description;
-use crate::plan::{Plan, Segment};
+use crate::plan::{Plan, Segment, Task};
 use crate::request::Size;
 
 /// Requests for less, the largest first, as the flags that ask for them.
@@ -12,6 +12,14 @@ pub(super) fn plans(plan: &Plan, model: &Description) -> Vec<(String, Plan)> {
     let mut sizes: Vec<Size> = model.sizes.clone();
     sizes.retain(|&size| area(size) < area(plan.size.written) && area(size) <= area(plan.size.generated));
     sizes.sort_by_key(|&size| std::cmp::Reverse(area(size)));
+    let (has_own_size, has_own_length) = match plan.task {
+        Task::Remix => (true, true),
+        Task::Blend | Task::Loop | Task::Storyboard => (false, true),
+        _ => (false, false),
+    };
+    if has_own_size {
+        sizes.clear();
+    }
     let at = |size: Size, plan: &Plan| {
         let mut smaller = plan.clone();
         (smaller.size.generated, smaller.size.written) = (size, size);
@@ -22,10 +30,12 @@ pub(super) fn plans(plan: &Plan, model: &Description) -> Vec<(String, Plan)> {
         shorter.segments = vec![Segment {
             latent_frames,
             prefix_latent_frames: prefix,
+            ..Segment::default()
         }];
         (format!("--frames {}", model.frames_of(latent_frames)), shorter)
     };
-    let lengths: Vec<_> = (prefix + 1..most).rev().filter(|&n| n > 1).map(shorter).collect();
+    let lengths = (prefix + 1..most).rev().filter(|&n| n > 1 && !has_own_length);
+    let lengths: Vec<_> = lengths.map(shorter).collect();
     let both = sizes.iter().flat_map(|&size| {
         lengths.iter().map(move |(frames, plan)| {
             let (size, plan) = at(size, plan);

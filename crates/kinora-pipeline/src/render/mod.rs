@@ -58,7 +58,7 @@ impl From<&Plan> for Playing {
             size: plan.size.written,
             model_fps: plan.model_fps,
             fps: plan.fps,
-            new_frames: plan.new_frames,
+            new_frames: plan.decoded_frames + plan.new_frames,
         }
     }
 }
@@ -72,6 +72,8 @@ pub(crate) struct Renderer {
     size: Size,
     /// Rate of the file.
     fps: Fps,
+    /// Rate of the model.
+    model_fps: Fps,
     /// New frames still to come at the model's rate; what the model makes beyond is surplus.
     wanted: usize,
     /// The last frames as the model made them, for the next part.
@@ -79,6 +81,10 @@ pub(crate) struct Renderer {
     tail_frames: usize,
     /// Side of the tiles in which frames are decoded, if they are.
     tile_px: Option<u32>,
+    /// The frame that follows the last one when the clip starts over, for a loop.
+    follows: Option<Frame>,
+    /// Frames that were handed to the interpolator.
+    pushed: usize,
 }
 
 /// A part of a clip on its way from latents to frames.
@@ -86,6 +92,8 @@ pub(crate) struct PartRun<'a> {
     pub(crate) decoder: Decoder<'a>,
     /// Frames at its start that are not new.
     pub(crate) given_frames: usize,
+    /// Frames after those that the clip gets.
+    pub(crate) most_new: usize,
     /// Frames that were decoded.
     pub(crate) done: usize,
     /// Frames of the whole part.
@@ -107,11 +115,19 @@ impl Renderer {
             interpolator: Interpolator::new(playing.model_fps, playing.fps),
             size: playing.size,
             fps: playing.fps,
+            model_fps: playing.model_fps,
             wanted: playing.new_frames,
             tail: VecDeque::with_capacity(tail_frames),
             tail_frames,
             tile_px,
+            follows: None,
+            pushed: 0,
         })
+    }
+
+    /// Says what follows the last frame: the clip, from its beginning.
+    pub(crate) fn loop_to(&mut self, first: Option<&Frame>) {
+        self.follows = first.cloned();
     }
 
     /// Copies the clip that is continued, at the size and rate of the file, and remembers where it ends.
@@ -143,18 +159,21 @@ impl Renderer {
         if let Some(last) = tail.last() {
             // New frames are interpolated from the last old one; its own output is in the file already.
             drop(self.interpolator.push(last.clone()).map_err(Error::Media)?);
+            self.pushed += 1;
         }
         Ok(())
     }
 
     /// Decodes the latents of one part and writes its new frames.
     ///
-    /// **Shapes**: `latents [1, C, F, h, w]`; the first `given_frames` decoded frames are not new.
+    /// **Shapes**: `latents [1, C, F, h, w]`; the first `given_frames` decoded frames are not new, and of the others the clip
+    /// gets `most_new`, if that is said.
     pub(crate) fn push_latents(
         &mut self,
         vae: &Vae,
         latents: &Tensor,
         given_frames: usize,
+        most_new: Option<usize>,
         observer: &mut dyn Observer,
         cancel: &CancelToken,
     ) -> Result<()> {
@@ -162,6 +181,7 @@ impl Renderer {
         let mut part = PartRun {
             decoder: vae.decoder(self.tile_px)?,
             given_frames,
+            most_new: most_new.unwrap_or(usize::MAX),
             done: 0,
             of: vae.frames_of(latent_frames),
         };
@@ -193,10 +213,14 @@ impl Renderer {
             drop(span);
             for tensor in frames {
                 let frame = tensor_to_frame(&tensor)?;
-                if part.done >= part.given_frames {
+                let new_before = part.done.checked_sub(part.given_frames);
+                if new_before.is_some_and(|new_before| new_before < part.most_new) {
                     self.push_new(frame.clone(), observer)?;
                 }
-                self.remember(frame);
+                // What comes next starts from the end of the clip, not from surplus.
+                if new_before.is_none_or(|new_before| new_before < part.most_new) {
+                    self.remember(frame);
+                }
                 part.done += 1;
                 observer.event(&Event::Progress {
                     stage: Stage::Render,
@@ -215,10 +239,31 @@ impl Renderer {
 
     /// Writes what is held back and gives the files their names.
     pub(crate) fn finish(mut self, observer: &mut dyn Observer) -> Result<Finished> {
-        for frame in std::mem::replace(&mut self.interpolator, Interpolator::new(self.fps, self.fps)).finish() {
+        let mut interpolator = std::mem::replace(&mut self.interpolator, Interpolator::new(self.fps, self.fps));
+        let rest = match self.follows.take() {
+            None => interpolator.finish(),
+            Some(first) => {
+                let mut between = interpolator.push(first).map_err(Error::Media)?;
+                if self.is_at_a_frame(self.pushed) {
+                    // The first frame itself, which the file has where it begins.
+                    between.pop();
+                }
+                between
+            }
+        };
+        for frame in rest {
             self.write(&frame, observer)?;
         }
         self.writers.map_or_else(|| Ok(Finished::default()), Writers::finish)
+    }
+
+    /// Whether a frame of the file lies exactly at frame `index` of the interpolator.
+    fn is_at_a_frame(&self, index: usize) -> bool {
+        let (num, den) = (
+            u64::from(self.fps.num) * u64::from(self.model_fps.den),
+            u64::from(self.fps.den) * u64::from(self.model_fps.num),
+        );
+        (index as u64 * num).is_multiple_of(den)
     }
 
     fn push_new(&mut self, frame: Frame, observer: &mut dyn Observer) -> Result<()> {
@@ -226,6 +271,7 @@ impl Renderer {
             return Ok(());
         }
         self.wanted -= 1;
+        self.pushed += 1;
         let span = trace::span("interpolate", 0.0);
         let frames = self.interpolator.push(frame).map_err(Error::Media)?;
         drop(span);
