@@ -400,7 +400,7 @@ impl Pipeline {
             guidance_scale: plan.guidance_scale,
             guidance_scale_low: self.model.description.expert_switch.map(|_| plan.guidance_scale_low),
             guided_steps: plan.guided_steps,
-            strength: plan.task.starts_from_latents().then_some(request.strength),
+            strength: plan.strength,
             control_scale: (plan.task == Task::Controlled).then_some(request.control_scale),
             cache: request.cache.spelling(),
             loras: self.model.loras.clone(),

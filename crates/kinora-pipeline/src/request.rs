@@ -167,7 +167,8 @@ pub struct Request {
     pub shots: Vec<Shot>,
     /// Who or what the prompt names, and what they look like.
     pub characters: Vec<CharacterUse>,
-    /// How much of `video`, `video_latents` or `blend` is made anew, above 0 up to 1.
+    /// How much of `video`, `video_latents` or `blend` is made anew, above 0 up to 1; of `close_loop`, how much of the fade
+    /// that the new part is made of, where a model was not trained to end anywhere.
     pub strength: f32,
     /// A clip whose poses, edges or depths the new one follows, for models with a control branch.
     pub control: Option<PathBuf>,

@@ -156,8 +156,11 @@ impl ClipMaker<'_> {
         }
         if segment.suffix_latent_frames > 0 && !starts.can_end() {
             let is_suffix = |frame: usize| frame + segment.suffix_latent_frames >= latent_frames;
+            // Left to noise alone, a model that never learnt to arrive anywhere does not: it is shown a fade, and makes that anew.
+            let values = ending(vae, self.arena, given, latent_frames, size)?;
+            conditioning.start = Some(values.try_clone()?);
             conditioning.held = Some(Held {
-                values: ending(vae, self.arena, given, latent_frames, size)?,
+                values,
                 frames: (0..latent_frames).map(is_suffix).collect(),
                 clean,
             });

@@ -12,7 +12,7 @@ use crate::render::Playing;
 use crate::report::SizeRecord;
 use crate::request::{Length, Request, Size};
 use crate::saved::SavedLatents;
-use crate::tasks::{Material, Sources};
+use crate::tasks::{Material, Sources, Transition};
 use crate::{Error, Result};
 
 pub(crate) use segments::LOOP_LATENT_FRAMES;
@@ -122,6 +122,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// Their shift.
     pub shift: f64,
+    /// How much of a given clip, or of the fade that closes a loop, is made anew; absent for what is made of noise.
+    pub strength: Option<f32>,
     /// The step that a given clip enters at, as noisy as its sigma says; 0 for everything that starts from noise.
     pub first_step: u32,
     /// Pictures of what shall appear; each takes the room of a latent frame.
@@ -156,8 +158,8 @@ impl Plan {
     pub(crate) fn with_sources(request: &Request, model: &Description, sources: &Sources) -> Result<Self> {
         request.validate()?;
         let task = task(request);
-        refuse_what_the_model_cannot(task, model)?;
-        refuse_references(task, request)?;
+        refuse_what_the_model_cannot(task, request, model)?;
+        refuse_references(task, request, model)?;
         let segments = segments::segments(task, request, model, sources)?;
         let wanted: usize = segments.iter().map(|segment| segment.new_frames).sum();
         check_format(task, request, wanted)?;
@@ -167,6 +169,8 @@ impl Plan {
         }
         let fps = request.fps.or(sources.main.as_ref().and_then(Material::playing_fps));
         let fps = fps.unwrap_or(model.fps);
+        let fades = task == Task::Loop && !model.starts.can_end();
+        let strength = (fades || task.starts_from_latents()).then_some(request.strength);
         let steps = request.steps.unwrap_or(model.default_steps);
         if model.block_frames.is_some() && request.guidance_scale.is_some_and(|scale| scale != 1.0) {
             return Err(Error::Invalid {
@@ -184,7 +188,8 @@ impl Plan {
             task,
             schedule: model.schedule(sampler, steps, shift)?,
             shift,
-            first_step: first_step(task, steps, request.strength),
+            first_step: first_step(strength, steps),
+            strength,
             references: request.references.len(),
             cache: model.cache(request.cache)?,
             size,
@@ -322,21 +327,38 @@ fn check_latents_size(sources: &Sources, size: &SizeRecord) -> Result<()> {
     }
 }
 
-/// Refuses reference pictures where a clip is made of latents: they would stand in front of these.
-fn refuse_references(task: Task, request: &Request) -> Result<()> {
-    match task.starts_from_latents() && !request.references.is_empty() {
-        false => Ok(()),
-        true => Err(Error::Invalid {
+/// Refuses reference pictures that would not be looked at, or would stand in front of the latents that a clip is made of.
+fn refuse_references(task: Task, request: &Request, model: &Description) -> Result<()> {
+    let refuse = |reason: &str, hint: &str| {
+        Err(Error::Invalid {
             what: "references",
             got: format!("for {}", task.name()),
-            reason: "a clip that is made anew shows what it showed".into(),
-            hint: "leave them out, or make the clip from words".into(),
-        }),
+            reason: reason.into(),
+            hint: hint.into(),
+        })
+    };
+    match request.references.is_empty() {
+        true => Ok(()),
+        false if model.starts != StartsFrom::Control => refuse(
+            "this model has no control branch",
+            "leave them out, or use a Wan VACE model",
+        ),
+        false if task.starts_from_latents() => refuse(
+            "a clip that is made anew shows what it showed",
+            "leave them out, or make the clip from words",
+        ),
+        false => Ok(()),
     }
 }
 
+/// Whether a shot starts from nothing.
+fn has_bare_shots(request: &Request) -> bool {
+    let mut shots = request.shots.iter().enumerate();
+    shots.any(|(index, shot)| shot.image.is_none() && (index == 0 || shot.transition == Transition::Cut))
+}
+
 /// Says before anything is loaded that a model was not made for a task.
-fn refuse_what_the_model_cannot(task: Task, model: &Description) -> Result<()> {
+fn refuse_what_the_model_cannot(task: Task, request: &Request, model: &Description) -> Result<()> {
     let refuse = |reason: &str, hint: &str| {
         Err(Error::Invalid {
             what: "task",
@@ -357,20 +379,21 @@ fn refuse_what_the_model_cannot(task: Task, model: &Description) -> Result<()> {
             "this model makes a clip block by block, from noise",
             "use a model that makes it as a whole",
         ),
-        Task::TextToVideo | Task::TextToImage | Task::Storyboard if model.starts == StartsFrom::Channels => {
+        Task::TextToVideo | Task::TextToImage if model.starts == StartsFrom::Channels => {
             refuse("this model always starts from a picture", "add --image")
         }
+        Task::Storyboard if model.starts == StartsFrom::Channels && has_bare_shots(request) => refuse(
+            "this model always starts from a picture",
+            "add a picture for each shot that does not continue the one before",
+        ),
         _ => Ok(()),
     }
 }
 
-/// The step from which a given clip is made anew: all steps at strength 1, none near 0.
-fn first_step(task: Task, steps: u32, strength: f32) -> u32 {
-    match task {
-        // As diffusers counts: the number of steps that are left is cut to a whole one.
-        task if task.starts_from_latents() => steps - ((steps as f32 * strength) as u32).clamp(1, steps),
-        _ => 0,
-    }
+/// The step from which something given is made anew: all steps at strength 1, none near 0.
+fn first_step(strength: Option<f32>, steps: u32) -> u32 {
+    // As diffusers counts: the number of steps that are left is cut to a whole one.
+    strength.map_or(0, |strength| steps - ((steps as f32 * strength) as u32).clamp(1, steps))
 }
 
 /// Whether a format holds more than one frame.

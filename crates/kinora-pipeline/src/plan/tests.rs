@@ -1,6 +1,7 @@
 //! Plans of Toybox, and of models like it.
 
 use super::*;
+use crate::tasks::{CloseLoop, Shot, Transition};
 
 fn plan(change: impl FnOnce(&mut Request), source: Option<SourceClip>) -> Result<Plan> {
     let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
@@ -118,4 +119,91 @@ fn other_sizes_come_from_the_native_size_of_the_nearest_shape() {
         assert_eq!(plan.size.generated.to_string(), generated, "{text}");
         assert_eq!(plan.size.how.contains("cropped"), cropped, "{text}: {}", plan.size.how);
     }
+}
+
+#[test]
+fn shots_are_cut_to_their_lengths_and_continue_what_there_is() {
+    let shot = |frames, transition| Shot {
+        length: Length::Frames(frames),
+        transition,
+        ..Shot::new("a cat")
+    };
+    let with_picture = |shot: Shot| Shot {
+        image: Some("a.png".into()),
+        ..shot
+    };
+    let plan = plan(
+        |r| {
+            r.shots = vec![
+                with_picture(shot(40, Transition::Cut)),
+                shot(6, Transition::Continue),
+                shot(7, Transition::Cut),
+                shot(4, Transition::Continue),
+                shot(5, Transition::Continue),
+            ];
+        },
+        None,
+    )
+    .unwrap();
+    let parts: Vec<_> = plan
+        .segments
+        .iter()
+        .map(|s| {
+            (
+                s.shot,
+                s.opens,
+                s.latent_frames,
+                s.prefix_latent_frames,
+                s.not_new,
+                s.new_frames,
+            )
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            (0, true, 9, 1, 0, 33),
+            (0, false, 5, 3, 9, 7),
+            (1, false, 5, 3, 9, 6),
+            (2, true, 3, 0, 0, 7),
+            // Seven frames since the cut are fewer than an overlap: it goes on from the last one alone.
+            (3, false, 2, 1, 1, 4),
+            (4, false, 5, 3, 9, 5),
+        ]
+    );
+    assert_eq!((plan.task, plan.new_frames), (Task::Storyboard, 62));
+    assert!(plan.length_how.contains("in 5 shots of 6 parts") && plan.length_how.contains("surplus"));
+}
+
+#[test]
+fn what_a_model_cannot_is_refused_for_tasks_too() {
+    let close_loop = || {
+        Some(CloseLoop {
+            source: "a.mp4".into(),
+            seam_frames: None,
+        })
+    };
+    let blocks = Description {
+        block_frames: Some(3),
+        ..Description::toybox()
+    };
+    let mut request = Request::new("a cat", "cat.mp4", Format::Mp4);
+    request.close_loop = close_loop();
+    let error = Plan::new(&request, &blocks, None).unwrap_err().to_string();
+    assert!(error.contains("block by block"), "{error}");
+    request.close_loop = None;
+    request.shots = vec![Shot::new("a cat")];
+    let pictures = Description {
+        starts: StartsFrom::Channels,
+        ..Description::toybox()
+    };
+    let error = Plan::new(&request, &pictures, None).unwrap_err().to_string();
+    assert!(error.contains("a picture for each shot"), "{error}");
+    request.shots[0].image = Some("a.png".into());
+    Plan::new(&request, &pictures, None).unwrap();
+    request.references = vec!["a.png".into()];
+    let error = Plan::new(&request, &Description::toybox(), None)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no control branch"), "{error}");
 }
