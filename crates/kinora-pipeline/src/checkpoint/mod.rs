@@ -8,6 +8,8 @@
 mod file;
 mod fingerprint;
 #[cfg(test)]
+mod tasks_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

@@ -75,13 +75,13 @@ impl Observer for Ear {
 const STEPS: u32 = 3;
 
 /// Toybox, making clips of 64 x 64 in parts of 3 latent frames. In two copies: what goes on has nothing of what was ended.
-struct Bench {
+pub(super) struct Bench {
     pipelines: [Pipeline; 2],
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl Bench {
-    fn new(change: impl Fn(&mut Description)) -> Self {
+    pub(super) fn new(change: impl Fn(&mut Description)) -> Self {
         let pipelines = [(); 2].map(|()| {
             let mut pipeline = Pipeline::open("toybox", OpenOptions::default()).unwrap();
             let description = pipeline.description_mut();
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     /// A clip in two parts.
-    fn request(&self) -> Request {
+    pub(super) fn request(&self) -> Request {
         let mut request = Request::new("a red car", self.folder.path().join("clip.mp4"), Format::Mp4);
         (request.length, request.steps) = (Length::Frames(14), Some(STEPS));
         request
@@ -133,7 +133,7 @@ impl Bench {
     }
 
     /// Ends the run after each of `at` and compares what becomes of it.
-    fn check(&self, request: &Request, at: impl Fn(u64) -> bool) {
+    pub(super) fn check(&self, request: &Request, at: impl Fn(u64) -> bool) {
         let (expected, steps, report) = self.undisturbed(request);
         for stop_at in (1..=steps).filter(|step| at(*step)) {
             let mut folder = self.folder();
@@ -228,7 +228,7 @@ fn given_pictures_and_clips_are_read_again() {
 }
 
 impl Bench {
-    fn undisturbed_to(&self, request: &Request) {
+    pub(super) fn undisturbed_to(&self, request: &Request) {
         let cancel = CancelToken::new();
         self.pipelines[0].run(request, &mut Ear::default(), &cancel).unwrap();
     }
