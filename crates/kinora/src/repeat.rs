@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use kinora_pipeline::{Length, LoraChoice, LoraRecord, OpenOptions, PrecisionChoice, PromptMode, Recipe, Request};
+use kinora_pipeline::{
+    Length, LoraChoice, LoraRecord, OpenOptions, PrecisionChoice, PromptMode, Recipe, Request, Transition,
+};
 use kinora_sampling::Expert;
 
 use crate::args::DEFAULT_MODEL;
@@ -15,7 +17,7 @@ impl Line {
     fn generate(prompt: &str) -> Self {
         // A prompt that looks like a flag has to come after `--`; `{}` then stands at the end.
         let line = Self("kinora generate".into());
-        match prompt.starts_with('-') {
+        match prompt.starts_with('-') || prompt.is_empty() {
             true => line,
             false => line.word(prompt),
         }
@@ -83,7 +85,47 @@ pub fn of_request(request: &Request, model: &str, options: &OpenOptions, seed: u
         .value("--last-image", request.last_image.as_ref().map(|path| path.display()))
         .value("--extend", request.extend.as_ref().map(|path| path.display()))
         .value("--video", request.video.as_ref().map(|path| path.display()))
-        .value("--strength", request.video.as_ref().map(|_| request.strength))
+        .value(
+            "--video-latents",
+            request.video_latents.as_ref().map(|path| path.display()),
+        )
+        .value("--blend-from", request.blend.as_ref().map(|blend| blend.from.display()))
+        .value("--blend-to", request.blend.as_ref().map(|blend| blend.to.display()))
+        .value("--curve", request.blend.as_ref().and_then(|blend| list(&blend.curve)))
+        .value(
+            "--loop",
+            request.close_loop.as_ref().map(|close| close.source.display()),
+        )
+        .value(
+            "--seam-frames",
+            request.close_loop.as_ref().and_then(|close| close.seam_frames),
+        )
+        .value(
+            "--strength",
+            Some(request.strength).filter(|_| is_made_of_a_clip(request)),
+        )
+        .values("--shot", request.shots.iter().map(|shot| &shot.prompt))
+        .value(
+            "--shot-frames",
+            list_of(request, |length| match length {
+                Length::Frames(frames) => Some(f64::from(frames)),
+                _ => None,
+            }),
+        )
+        .value(
+            "--shot-seconds",
+            list_of(request, |length| match length {
+                Length::Seconds(seconds) => Some(seconds),
+                _ => None,
+            }),
+        )
+        .flag(
+            "--continue-shots",
+            request
+                .shots
+                .last()
+                .is_some_and(|shot| shot.transition == Transition::Continue),
+        )
         .value("--control", request.control.as_ref().map(|path| path.display()))
         .value("--mask", request.control_mask.as_ref().map(|path| path.display()))
         .values("--reference", request.references.iter().map(|path| path.display()))
@@ -120,6 +162,25 @@ pub fn of_request(request: &Request, model: &str, options: &OpenOptions, seed: u
         .end(&request.prompt)
 }
 
+fn is_made_of_a_clip(request: &Request) -> bool {
+    request.video.is_some()
+        || request.video_latents.is_some()
+        || request.blend.is_some()
+        || request.close_loop.is_some()
+}
+
+/// Numbers between commas; `None` for none.
+fn list(numbers: &[impl Display]) -> Option<String> {
+    let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(","))
+}
+
+/// The lengths of all shots, in the one unit that `number` reads: the command line gives all in the same.
+fn list_of(request: &Request, number: impl Fn(Length) -> Option<f64>) -> Option<String> {
+    let numbers: Vec<f64> = request.shots.iter().filter_map(|shot| number(shot.length)).collect();
+    list(&numbers)
+}
+
 /// A LoRA as `--lora` reads it.
 fn lora(choice: &LoraChoice) -> String {
     let expert = match choice.expert {
@@ -141,13 +202,36 @@ fn memory_size(bytes: u64) -> String {
     format!("{}MB", bytes as f64 / 1e6)
 }
 
-/// The command for a recipe; `FILE` stands for the picture or clip that it started from.
-pub fn of_recipe(recipe: &Recipe) -> String {
+/// The command for a recipe; `FILE` stands for the picture or clip that it started from, `FROM` and `TO` for those that
+/// became one.
+///
+/// **Errors**: what no command can say.
+pub fn of_recipe(recipe: &Recipe) -> Result<String, &'static str> {
+    if !recipe.characters.is_empty() {
+        return Err("it has characters, which no command names");
+    }
+    let shots = &recipe.shots;
+    let later = shots.get(1..).unwrap_or_default();
+    let continued = !later.is_empty() && later.iter().all(|shot| shot.transition == Transition::Continue);
+    if shots.iter().any(|shot| shot.has_image) {
+        return Err("its shots have pictures, which no command gives them");
+    }
+    if !continued && later.iter().any(|shot| shot.transition == Transition::Continue) {
+        return Err("some of its shots are cut and some continue, which no command says");
+    }
+    let rewritten = shots.iter().filter(|shot| shot.model_prompt != shot.prompt).count();
+    if rewritten != 0 && rewritten != shots.len() {
+        return Err("some of its prompts were rewritten and some were not, which no command says");
+    }
     let input = |task: &str| (recipe.task == task).then_some("FILE");
+    let blend = |name: &'static str| (recipe.task == "blend").then_some(name);
+    let frames: Vec<usize> = shots.iter().map(|shot| shot.frames).collect();
+    let has_own_length = !shots.is_empty() || recipe.task == "loop";
     let raw = recipe.model_prompt == recipe.prompt;
-    Line::generate(&recipe.prompt)
+    let prompt = if shots.is_empty() { recipe.prompt.as_str() } else { "" };
+    let line = Line::generate(prompt)
         .value("--size", Some(recipe.size.written))
-        .value("--frames", Some(recipe.length.new_frames))
+        .value("--frames", Some(recipe.length.new_frames).filter(|_| !has_own_length))
         .value(
             "--fps",
             Some(&recipe.length.fps).filter(|_| recipe.task != "text-to-image"),
@@ -156,6 +240,15 @@ pub fn of_recipe(recipe: &Recipe) -> String {
         .value("--last-image", input("first-last-to-video"))
         .value("--extend", input("extend"))
         .value("--video", input("video-to-video"))
+        .value("--video-latents", input("remix"))
+        .value("--blend-from", blend("FROM"))
+        .value("--blend-to", blend("TO"))
+        .value("--curve", recipe.curve.as_ref().and_then(|curve| list(curve)))
+        .value("--loop", input("loop"))
+        .value("--seam-frames", recipe.seam_frames)
+        .values("--shot", shots.iter().map(|shot| &shot.prompt))
+        .value("--shot-frames", list(&frames))
+        .flag("--continue-shots", continued)
         .value("--strength", recipe.strength)
         .value("--control", input("controlled"))
         .value("--control-scale", recipe.control_scale)
@@ -179,7 +272,8 @@ pub fn of_recipe(recipe: &Recipe) -> String {
         .value("--sampler", Some(&recipe.sampler))
         .value("--precision", Some(&recipe.precision))
         .value("--seed", Some(recipe.seed))
-        .end(&recipe.prompt)
+        .end(prompt);
+    Ok(line)
 }
 
 #[cfg(test)]

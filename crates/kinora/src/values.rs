@@ -48,6 +48,17 @@ where
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
+/// A point of `--curve`.
+pub fn share(text: &str) -> Result<f32, String> {
+    real(
+        text,
+        |number| (0.0..=1.0).contains(&number),
+        "from 0 to 1",
+        "--curve 0,0.5,1",
+    )
+    .map(|number| number as f32)
+}
+
 /// `--steps`.
 pub fn steps(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, u64::from(Request::MAX_STEPS), "--steps 24")

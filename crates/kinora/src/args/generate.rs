@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use kinora_media::Fps;
 use kinora_pipeline::{CacheChoice, LoraChoice, PrecisionChoice, Size};
 use kinora_sampling::Sampler;
 
-use super::{DEFAULT_MODEL, Mode, OutputFiles};
+use super::{DEFAULT_MODEL, Mode, OutputFiles, Tasks};
 use crate::values;
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
@@ -24,11 +24,13 @@ Exit codes: 0 done, 1 defect in Kinora, 2 bad argument or prompt, 3 bad input fi
 
 /// Flags of `kinora generate`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("given").args(["video", "video_latents", "blend_from", "close_loop"])))]
 pub struct Generate {
     /// What to show, in English; - reads it from standard input
     ///
     /// Example: "a rocket flies over a city at sunset"
-    pub prompt: OsString,
+    #[arg(required_unless_present_any = ["video_latents", "blend_from", "close_loop", "shot"])]
+    pub prompt: Option<OsString>,
 
     /// Where to write; a name made from the prompt if absent
     ///
@@ -96,11 +98,15 @@ pub struct Generate {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "control"], help_heading = "Picture")]
     pub video: Option<PathBuf>,
 
-    /// How much of --video is made anew: above 0, up to 1 (all of it)
+    /// What a clip is made of, beside words.
+    #[command(flatten)]
+    pub tasks: Tasks,
+
+    /// How much of a given clip is made anew: above 0, up to 1 (all of it)
     ///
     /// Example: --strength 0.6
-    #[arg(long, value_name = "PART", value_parser = values::strength, allow_negative_numbers = true, requires = "video",
-          help_heading = "Picture")]
+    #[arg(long, value_name = "PART", value_parser = values::strength, allow_negative_numbers = true, requires = "given",
+          help_heading = "Task")]
     pub strength: Option<f32>,
 
     /// Follow the poses, edges or depths of this clip; needs a Wan VACE model

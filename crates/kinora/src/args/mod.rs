@@ -6,6 +6,7 @@ mod generate;
 mod models;
 mod output;
 mod pull;
+mod tasks;
 mod weights;
 
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ pub use models::{Models, ModelsAction};
 pub use output::OutputFiles;
 use pull::PULL_EXAMPLES;
 pub use pull::Pull;
+pub use tasks::Tasks;
 use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};
 pub use weights::{Convert, KeptOr, Quantize};
 

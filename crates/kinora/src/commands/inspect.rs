@@ -89,8 +89,12 @@ fn described(path: &Path, info: &ClipInfo, recipe: &Recipe) -> String {
             ),
         ),
     ]);
-    let command = repeat::of_recipe(recipe);
+    let command = match repeat::of_recipe(recipe) {
+        Ok(command) => command,
+        Err(why) => return format!("{lines}\nno single command makes it again: {why}\n"),
+    };
     let input = match &recipe.input_sha256 {
+        Some(_) if recipe.task == "blend" => "\n(FROM and TO are the inputs with the sha256 above, in this order)\n",
         Some(_) => "\n(FILE is the input with the sha256 above)\n",
         None => "\n",
     };

@@ -14,6 +14,7 @@ mod snapshot;
 mod speed;
 mod stopping;
 mod support;
+mod tasks;
 mod wan;
 mod wan_model;
 mod weights;

@@ -1,5 +1,7 @@
 //! `kinora generate`: a prompt to a clip.
 
+mod tasks;
+
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -84,9 +86,10 @@ pub fn model_name(model: &OsStr) -> Result<&str, Usage> {
 }
 
 fn request(args: &Generate) -> anyhow::Result<Request> {
-    let prompt = prompt::read(&args.prompt)?;
+    let prompt = args.prompt.as_deref().map(prompt::read).transpose()?;
+    let name = prompt.clone().unwrap_or_else(|| tasks::name(&args.tasks));
     let wish = Wish {
-        prompt: &prompt,
+        prompt: &name,
         output: args.output.as_deref(),
         format: args.files.format,
         still: args.frames == Some(1),
@@ -94,7 +97,7 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
         overwrite: args.files.overwrite,
     };
     let (output, format) = wish.settle()?;
-    let mut request = Request::new(prompt, output, format);
+    let mut request = Request::new(prompt.unwrap_or_default(), output, format);
     request.negative.clone_from(&args.negative);
     request.prompt_mode = args.mode.into();
     request.size = args.size;
@@ -117,7 +120,8 @@ fn request(args: &Generate) -> anyhow::Result<Request> {
     request.last_image.clone_from(&args.last_image);
     request.extend.clone_from(&args.extend);
     request.video.clone_from(&args.video);
-    request.strength = args.strength.unwrap_or(Request::DEFAULT_STRENGTH);
+    request.strength = args.strength.unwrap_or(tasks::default_strength(&args.tasks));
+    tasks::apply(&args.tasks, &mut request)?;
     request.control.clone_from(&args.control);
     request.control_mask.clone_from(&args.mask);
     request.references.clone_from(&args.reference);
