@@ -83,13 +83,30 @@ fn clips_become_one_come_anew_and_close_and_can_be_made_again() {
 fn a_storyboard_is_made_of_shots() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
-    let shots = ["--shot", "a red car", "--shot", "a boat at night", "-o", "story.mp4"];
+    let shots = ["--shot", "a red car", "--shot", "a dog at night", "-o", "story.mp4"];
     let recipe = generate(folder, &[&shots[..], &["--shot-frames", "5,6"]].concat());
     assert_eq!(
         (&recipe["task"], &recipe["length"]["new_frames"]),
         (&"storyboard".into(), &11.into())
     );
     assert_made_again(folder, "story.mp4", &[]);
+    // Toybox calls it a sailboat; no command says that of one shot alone.
+    let shots_of = [
+        "--shot",
+        "a red car",
+        "--shot",
+        "a boat",
+        "--shot-frames",
+        "5",
+        "-o",
+        "boat.mp4",
+    ];
+    generate(folder, &shots_of);
+    let text = kinora(folder, &["inspect", "boat.mp4"]).expect_code(0).text();
+    assert!(
+        text.contains("no single command makes it again: some of its prompts"),
+        "{text}"
+    );
     let seconds = [&["generate"], &shots[..], &["--shot-seconds", "1,2,3", "--overwrite"]].concat();
     kinora(folder, &seconds).expect_refusal(2, "3 lengths for 2 shots");
 }
