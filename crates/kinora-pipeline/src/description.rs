@@ -196,7 +196,7 @@ impl Description {
 
     /// Latent frames that so many frames fill; the inverse of [`Description::frames_of`], rounded up.
     pub const fn latent_frames_of(&self, frames: usize) -> usize {
-        (frames + self.temporal_factor - 1) / self.temporal_factor
+        frames.div_ceil(self.temporal_factor)
     }
 
     /// The noise levels of a run. A model that takes any number of steps has the list that the reference implementation

@@ -143,7 +143,7 @@ impl Inputs {
             }
             Some(Material::Latents { path, saved, .. }) => {
                 self.head = self.hashed(&path, || decode(&saved, Some(head_frames)))?;
-                self.source_latents = Some(saved);
+                self.source_latents = Some(*saved);
             }
             None => {}
         }

@@ -454,7 +454,7 @@ fn shots_have_their_own_noise_and_pictures() {
     let read = kinora_media::read_image(&picture, &Limits::default()).unwrap().frame;
     let db = psnr(&clip.frames[10], &read).unwrap();
     assert!(db > 25.0, "{db:.1} dB: it starts with the picture");
-    assert_eq!(clip.recipe().shots[2].has_image, true);
+    assert!(clip.recipe().shots[2].has_image);
     assert_eq!(clip.recipe().input_sha256.as_ref().unwrap().len(), 64);
     request.shots[1].prompt = "  ".into();
     request.output = folder.path().join("none.mp4");

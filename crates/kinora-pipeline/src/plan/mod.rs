@@ -233,9 +233,11 @@ impl Plan {
 
     /// Whether frames have to be encoded before the model can start.
     pub fn encodes_frames(&self) -> bool {
-        let only_words = matches!(self.task, Task::TextToVideo | Task::TextToImage);
-        let in_shots = self.task == Task::Storyboard && self.segments.iter().all(|s| s.prefix_latent_frames == 0);
-        !(only_words || in_shots) || (self.segments.len() > 1 && !in_shots)
+        match self.task {
+            Task::TextToVideo | Task::TextToImage => self.segments.len() > 1,
+            Task::Storyboard => self.segments.iter().any(|segment| segment.prefix_latent_frames > 0),
+            _ => true,
+        }
     }
 
     /// Whether any prediction is guided, so that the negative prompt counts.

@@ -21,7 +21,7 @@ pub(crate) enum Material {
     /// Latents that were kept. Their frames are counted at the model's rate.
     Latents {
         path: PathBuf,
-        saved: SavedLatents,
+        saved: Box<SavedLatents>,
         info: SourceClip,
     },
 }
@@ -49,7 +49,7 @@ impl Material {
                 // Of a clip that was never finished there are fewer.
                 frames: made.min(saved.recipe.length.new_frames),
             },
-            saved,
+            saved: Box::new(saved),
         })
     }
 
