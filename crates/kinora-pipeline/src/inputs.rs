@@ -134,6 +134,11 @@ impl Inputs {
                 self.first = frames;
                 if head_frames > 0 {
                     self.head = clip_head(&path, fps, head_frames, size)?;
+                    // Of a clip with few frames, far apart: what there is, held, so that the seam lies where it is planned.
+                    let tail = std::mem::take(&mut self.first);
+                    self.first = cut(tail, model.frames_of(overlap), End::Last);
+                    let last = self.head.last().cloned();
+                    last.into_iter().for_each(|last| self.head.resize(head_frames, last));
                 }
                 self.source = Some(SourceFile {
                     path,

@@ -378,6 +378,23 @@ fn loops_that_cannot_be_closed_are_refused() {
     assert_invalid(&request, "format", "one frame");
 }
 
+#[test]
+fn a_clip_of_few_frames_far_apart_is_closed_where_it_is_planned() {
+    let folder = TempDir::new().unwrap();
+    let slow = folder.path().join("slow.mp4");
+    write_clip(&slow, 320, 240, 1, 1);
+    let mut request = request(&folder, "loop.mp4", "a black wall");
+    request.close_loop = Some(CloseLoop {
+        source: slow,
+        seam_frames: Some(4),
+    });
+    request.fps = Some(Fps::new(12, 1).unwrap());
+    let closed = run(&request);
+    assert_eq!(closed.frames.len(), 12 + 4);
+    let seam = jump(&closed.frames[15], &closed.frames[0]);
+    assert!(seam < 6.0, "{seam:.2}: it comes back to black");
+}
+
 fn shot(prompt: &str, frames: u32, transition: Transition) -> Shot {
     Shot {
         length: Length::Frames(frames),
