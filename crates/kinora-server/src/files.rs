@@ -5,9 +5,11 @@
 //! | `videos/<id>/<fence>/…` | what a finished job made; the fence keeps a worker that was thought dead from writing over it |
 //! | `checkpoints/<id>/<fence>-<step>.safetensors` | where a job can go on |
 //! | `previews/<id>/<fence>-<step>.webp` | how a video looks so far |
-//! | `uploads/<random>` | inputs |
+//! | `uploads/<sha256>` | inputs, by their content: the same file is kept once |
 //! | `characters/<project>/<id>/…` | characters |
 //! | `records/<kind>/<name>.json` | small records of the server: keys, webhooks |
+
+mod stream;
 
 use std::path::Path;
 use std::sync::Arc;
