@@ -1,13 +1,20 @@
 //! What all requests share, and the routes as one service.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use kinora_api::Rules;
+use kinora_api::{ModelRules, Rules};
 use kinora_jobs::{Clock, Store};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Failure};
+use crate::http::layers;
 use crate::{Config, Files, routes};
+
+/// Inputs that are looked into at once: each may take the memory of a large picture.
+const LOOKS: usize = 2;
 
 /// What all requests share. Clones are the same.
 #[derive(Clone)]
@@ -17,6 +24,23 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Files,
     pub(crate) rules: Arc<Rules>,
+    /// Which real model makes the videos of a model of the rules.
+    pub(crate) engines: Arc<BTreeMap<String, String>>,
+    /// Whether the server is about to end.
+    pub(crate) stopping: CancellationToken,
+    /// Places for looking into inputs.
+    pub(crate) looks: Arc<Semaphore>,
+}
+
+/// The model that a request gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    /// What it makes.
+    pub rules: &'a ModelRules,
+    /// What answers call it: as the request did.
+    pub name: &'a str,
+    /// The real model that makes it.
+    pub engine: &'a str,
 }
 
 impl std::fmt::Debug for App {
@@ -37,7 +61,30 @@ impl App {
             clock,
             files,
             rules: Arc::new(rules),
+            engines: Arc::default(),
+            stopping: CancellationToken::new(),
+            looks: Arc::new(Semaphore::new(LOOKS)),
         }
+    }
+
+    /// With these real models behind the names of the rules. A name that is not among them is a real model itself.
+    #[must_use]
+    pub fn with_engines(mut self, engines: BTreeMap<String, String>) -> Self {
+        self.engines = Arc::new(engines);
+        self
+    }
+
+    /// The model of this name, or the first one without a name.
+    ///
+    /// **Errors**: 400 for a name that is not served.
+    pub(crate) fn model<'a>(&'a self, name: Option<&'a str>) -> Answer<Chosen<'a>> {
+        let rules = self.rules.model(name)?;
+        let engine = self.engines.get(&rules.name).map_or(&*rules.name, String::as_str);
+        Ok(Chosen {
+            rules,
+            name: name.unwrap_or(&rules.name),
+            engine,
+        })
     }
 
     /// Asks the record of jobs, whose calls block, beside the tasks that answer requests.
@@ -48,17 +95,29 @@ impl App {
         call: impl FnOnce(&dyn Store) -> kinora_jobs::Result<T> + Send + 'static,
     ) -> Answer<T> {
         let store = self.store.clone();
-        let asked = tokio::task::spawn_blocking(move || call(&*store)).await;
-        Ok(asked.map_err(|error| Failure::internal(&error))??)
+        Ok(blocking(move || call(&*store)).await??)
     }
 
-    /// All routes.
+    /// All routes. OpenAI's are found with and without `/v1`, as proxies ask for them.
     pub fn router(&self) -> Router {
-        Router::new()
-            .merge(routes::videos::routes())
+        let videos = routes::videos::routes();
+        let routes = Router::new()
+            .nest("/v1", videos.clone())
+            .merge(videos)
             .merge(routes::native::routes())
             .merge(routes::webhooks::routes())
             .merge(routes::server::routes())
-            .with_state(self.clone())
+            .method_not_allowed_fallback(layers::method_not_allowed)
+            .fallback(layers::unknown_url)
+            .with_state(self.clone());
+        layers::around(routes, self)
     }
+}
+
+/// Runs what blocks beside the tasks that answer requests.
+///
+/// **Errors**: 500 if it panicked.
+pub(crate) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.map_err(|error| Failure::internal(&error))
 }

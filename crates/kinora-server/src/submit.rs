@@ -1,32 +1,204 @@
 //! From typed work to a job: the one place where the server puts something into the queue.
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use axum::http::HeaderMap;
-use kinora_api::{IDEMPOTENCY_KEY, RANDOM_BYTES, VideoId};
-use kinora_jobs::{Job, JobId, Submission};
+use kinora_api::{ApiError, IDEMPOTENCY_KEY, LARGEST_SEED, Options, RANDOM_BYTES, VideoId};
+use kinora_jobs::{Job, JobId, Submission, Timestamp};
+use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Failure};
 use crate::view::unix_seconds;
 use crate::work::Work;
 use crate::{App, Caller};
 
+/// The longest `Idempotency-Key`, in bytes.
+const LONGEST_KEY: usize = 255;
+/// Stands between an idempotency key and the number of a further job of the same request. No header can hold it.
+const FURTHER: char = '\u{1f}';
+
 /// Submits `work` for `caller`. The same `Idempotency-Key` with the same work is the same job.
 ///
 /// **Errors**: 422 for a key that came with other work, 429 for too many jobs, 503, 507.
+#[allow(dead_code, reason = "for routes that make one video")]
 pub(crate) async fn submit(app: &App, caller: &Caller, headers: &HeaderMap, work: Work) -> Answer<Job> {
-    let kind = format!("video/{}", work.engine);
-    let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
-    let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);
-    submission.id = Some(JobId(new_video_id(app)?.to_string()));
-    submission.retain = app.config.keep;
-    let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
-    submission.idempotency_key = key.map(str::to_owned);
-    let submitted = app.with_store(move |store| store.submit(&submission)).await?;
-    Ok(submitted.job)
+    let mut jobs = submit_all(app, caller, headers, vec![work]).await?;
+    jobs.pop().ok_or_else(|| Failure::internal(&"no job was made"))
 }
 
-/// A new id that nobody can guess.
-fn new_video_id(app: &App) -> Answer<VideoId> {
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random).map_err(|error| Failure::internal(&error))?;
-    Ok(VideoId::new(unix_seconds(app.clock.now()), random))
+/// Submits several for one request: all of them or, as far as nobody has begun with them, none.
+///
+/// **Errors**: as [`submit`].
+pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, works: Vec<Work>) -> Answer<Vec<Job>> {
+    check_room(app)?;
+    let key = idempotency_key(headers)?;
+    let mut submissions = Vec::with_capacity(works.len());
+    for (index, work) in works.into_iter().enumerate() {
+        let kind = format!("video/{}", work.engine);
+        let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
+        let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);
+        submission.id = Some(JobId(new_video_id(app.clock.now())?.to_string()));
+        submission.retain = app.config.keep;
+        // Longer videos take more from the share of their key.
+        submission.cost = (f64::from(work.seconds.ms()) / 1000.0).max(0.1);
+        submission.idempotency_key = key.map(|key| match index {
+            0 => key.to_owned(),
+            _ => format!("{key}{FURTHER}{index}"),
+        });
+        submissions.push(submission);
+    }
+    app.with_store(move |store| {
+        let mut made: Vec<(Job, bool)> = Vec::with_capacity(submissions.len());
+        for submission in &submissions {
+            match store.submit(submission) {
+                Ok(submitted) => made.push((submitted.job, submitted.created)),
+                Err(error) => {
+                    // What cannot be taken back is a job like any other, which the list shows.
+                    for (job, _) in made.iter().filter(|(_, created)| *created) {
+                        store.cancel(&job.id).and_then(|job| store.delete(&job.id)).ok();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(made.into_iter().map(|(job, _)| job).collect())
+    })
+    .await
+}
+
+/// **Errors**: 507 if there is so little room that a video may not fit.
+pub(crate) fn check_room(app: &App) -> Answer<()> {
+    let limit = app.config.limits.free_bytes;
+    match free_bytes(&app.config.folder) {
+        Some(free) if free < limit => {
+            tracing::error!(free, limit, "the disk is full: no new jobs are taken");
+            Err(ApiError::storage_full().into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Free bytes of the disk, if the system says.
+#[cfg(unix)]
+fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_: &std::path::Path) -> Option<u64> {
+    None
+}
+
+/// The seeds of the videos of one request, as many as it asks for. Seeds that it does not name follow from its
+/// `Idempotency-Key`, so that the same request again is the same work; without a key they are random.
+///
+/// **Errors**: 400 for a key that is none.
+pub(crate) fn seeds(caller: &Caller, headers: &HeaderMap, options: &Options) -> Answer<Vec<u64>> {
+    if options.seed.len() > 1 {
+        return Ok(options.seed.clone());
+    }
+    let first = match (options.seed.first(), idempotency_key(headers)?) {
+        (Some(seed), _) => *seed,
+        (None, Some(key)) => {
+            let text = format!("{}{FURTHER}{key}", caller.project);
+            first_number(&Sha256::digest(text))
+        }
+        (None, None) => {
+            let mut random = [0; 8];
+            getrandom::fill(&mut random).map_err(|error| Failure::internal(&error))?;
+            u64::from_le_bytes(random)
+        }
+    };
+    let of = |index: u64| (first & LARGEST_SEED).wrapping_add(index) & LARGEST_SEED;
+    Ok((0..options.n.unwrap_or(1).max(1)).map(of).collect())
+}
+
+fn first_number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// One job's work for each seed. `seed` and `n` of the options are spent.
+pub(crate) fn one_for_each(work: &Work, seeds: &[u64]) -> Vec<Work> {
+    let one = |seed: &u64| {
+        let mut work = work.clone();
+        work.seed = *seed;
+        work.options.seed = Vec::new();
+        work.options.n = None;
+        work
+    };
+    seeds.iter().map(one).collect()
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= LONGEST_KEY => Ok(Some(key)),
+        _ => {
+            let rule = format!("Expected 1 to {LONGEST_KEY} characters of ASCII.");
+            Err(ApiError::invalid_value(IDEMPOTENCY_KEY, "", &rule).into())
+        }
+    }
+}
+
+/// A new id that nobody can guess. Ids made later sort behind those made earlier, so that a page of a list can go on after a
+/// video that has been deleted: behind the second come two bytes of milliseconds and two that count, then 16 random ones.
+fn new_video_id(now: Timestamp) -> Answer<VideoId> {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let mut bytes = [0; RANDOM_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::internal(&error))?;
+    let ms = u16::try_from(now.as_ms().rem_euclid(1000)).unwrap_or(0);
+    let [ms, count] = [ms, COUNT.fetch_add(1, Ordering::SeqCst)].map(u16::to_be_bytes);
+    for (to, byte) in bytes.iter_mut().zip([ms, count].concat()) {
+        *to = byte;
+    }
+    Ok(VideoId::new(unix_seconds(now), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_differ() {
+        let mut ids = Vec::new();
+        for ms in [
+            1_763_053_953_007,
+            1_763_053_953_007,
+            1_763_053_953_120,
+            1_763_053_954_001,
+        ] {
+            ids.push(new_video_id(Timestamp(ms)).unwrap().to_string());
+        }
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(ids, sorted);
+        assert!(ids[0].starts_with("video_69161181"));
+    }
+
+    #[test]
+    fn seeds_follow_from_the_key_or_the_request() {
+        let caller = Caller::local();
+        let mut headers = HeaderMap::new();
+        let mut options = Options::default();
+        let random = seeds(&caller, &headers, &options).unwrap();
+        assert_ne!(random, seeds(&caller, &headers, &options).unwrap());
+        headers.insert(IDEMPOTENCY_KEY, "a".parse().unwrap());
+        let keyed = seeds(&caller, &headers, &options).unwrap();
+        assert_eq!(keyed, seeds(&caller, &headers, &options).unwrap());
+        options.n = Some(3);
+        options.seed = vec![LARGEST_SEED];
+        assert_eq!(seeds(&caller, &headers, &options).unwrap(), [LARGEST_SEED, 0, 1]);
+        options.seed = vec![5, 9, 2];
+        assert_eq!(seeds(&caller, &headers, &options).unwrap(), [5, 9, 2]);
+        headers.insert(IDEMPOTENCY_KEY, "é".parse().unwrap());
+        options.seed.clear();
+        assert!(seeds(&caller, &headers, &options).is_err());
+    }
 }

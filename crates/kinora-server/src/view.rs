@@ -1,10 +1,11 @@
 //! A job's record as the answers show it.
 
-use kinora_api::{Video, VideoError, VideoStatus, VideoTag, failure};
-use kinora_jobs::{Job, State, Timestamp};
+use kinora_api::{ApiError, Video, VideoError, VideoId, VideoStatus, VideoTag, failure};
+use kinora_jobs::{Job, JobId, State, Timestamp};
 
 use crate::answer::{Answer, Failure};
 use crate::work::{Outcome, Work};
+use crate::{App, Caller};
 
 /// How much of the progress bar belongs to what comes before and after the denoising, in percent.
 const AROUND_DIFFUSE: u64 = 10;
@@ -15,12 +16,7 @@ const AROUND_DIFFUSE: u64 = 10;
 pub(crate) fn video_of(job: &Job) -> Answer<Video> {
     let work = work_of(job)?;
     let outcome = outcome_of(job)?;
-    let status = match job.state() {
-        State::Queued => VideoStatus::Queued,
-        State::Running => VideoStatus::InProgress,
-        State::Succeeded => VideoStatus::Completed,
-        State::Failed | State::Cancelled => VideoStatus::Failed,
-    };
+    let status = status_of(job);
     Ok(Video {
         id: job.id.0.parse().map_err(|error| Failure::internal(&error))?,
         object: VideoTag::Tag,
@@ -39,7 +35,11 @@ pub(crate) fn video_of(job: &Job) -> Answer<Video> {
         progress: progress_of(job),
         prompt: Some(work.prompt),
         remixed_from_video_id: work.remixed_from,
-        seconds: work.seconds,
+        // Asked for in frames, the length depends on the rate that the model chose.
+        seconds: match &outcome {
+            Some(outcome) if work.num_frames.is_some() => outcome.seconds,
+            _ => work.seconds,
+        },
         size: work.size,
         seed: Some(work.seed),
         fps: outcome.as_ref().map(|outcome| outcome.fps),
@@ -48,6 +48,76 @@ pub(crate) fn video_of(job: &Job) -> Answer<Video> {
         inference_time_s: outcome.as_ref().map(|outcome| outcome.inference_time_s),
         peak_memory_mb: outcome.as_ref().map(|outcome| outcome.peak_memory_mb),
     })
+}
+
+/// The job of this name, if it is a video of the caller's project.
+///
+/// **Errors**: 404, also for a video of another project: the two look alike.
+pub(crate) async fn job_of(app: &App, caller: &Caller, id: &str) -> Answer<Job> {
+    // A text that is no id names nothing, and no store has to look for it.
+    let wanted: VideoId = id.parse().map_err(|_| ApiError::video_not_found(id))?;
+    let wanted = JobId(wanted.to_string());
+    let job = app.with_store(move |store| store.get(&wanted)).await?;
+    if job.project == caller.project {
+        Ok(job)
+    } else {
+        Err(ApiError::video_not_found(id).into())
+    }
+}
+
+/// A finished video: its record, what it was asked, and what came of it.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Its record.
+    pub job: Job,
+    /// What it was asked.
+    pub work: Work,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The finished video of this name, whose files are there.
+///
+/// **Errors**: 404 for none, one that is not finished, and one whose time is up.
+pub(crate) async fn finished(app: &App, caller: &Caller, id: &str) -> Answer<Finished> {
+    let job = job_of(app, caller, id).await?;
+    if job.state() != State::Succeeded {
+        return Err(ApiError::not_ready(id, status_of(&job).as_str()).into());
+    }
+    let over = job.expires_at.is_some_and(|at| at <= app.clock.now());
+    match outcome_of(&job)? {
+        Some(outcome) if !over && job.purged_at.is_none() => Ok(Finished {
+            work: work_of(&job)?,
+            job,
+            outcome,
+        }),
+        _ => Err(ApiError::expired(id).into()),
+    }
+}
+
+/// After how many milliseconds it is worth asking again; `None` if nothing will change.
+pub(crate) fn poll_after_ms(job: &Job, now: Timestamp) -> Option<u64> {
+    if job.state().is_final() {
+        return None;
+    }
+    // Clients keep the first value, so it is small while nothing is known; a tenth of what is left otherwise.
+    let percent = u64::from(progress_of(job));
+    let begun = job.started_at.filter(|_| percent > 1);
+    let left = begun.map_or(10_000, |begun| {
+        let ran = u64::try_from(now.as_ms() - begun.as_ms()).unwrap_or(0);
+        ran * (100 - percent) / percent
+    });
+    Some((left / 10).clamp(250, 5000))
+}
+
+/// Where a job is, in the four words of the wire.
+pub(crate) fn status_of(job: &Job) -> VideoStatus {
+    match job.state() {
+        State::Queued => VideoStatus::Queued,
+        State::Running => VideoStatus::InProgress,
+        State::Succeeded => VideoStatus::Completed,
+        State::Failed | State::Cancelled => VideoStatus::Failed,
+    }
 }
 
 /// Whole seconds since 1970.
