@@ -1,0 +1,66 @@
+//! `POST /v1/videos`.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use kinora_api::{ApiError, CharacterRef, CreateVideo};
+
+use super::characters::character_of;
+use super::lengths::seconds_of_frames;
+use super::{answer, require};
+use crate::answer::Answer;
+use crate::body::read_body;
+use crate::inputs::keep_picture;
+use crate::submit::{one_for_each, seeds, submit_all};
+use crate::work::{CharacterUse, Task, Work};
+use crate::{App, Caller, Scope};
+
+pub(super) async fn create(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
+    require(&caller, Scope::Write)?;
+    let headers = request.headers().clone();
+    let body = read_body(&app, request).await?;
+    let asked = CreateVideo::read(body.as_body(), &app.rules)?;
+    let seeds = seeds(&caller, &headers, &asked.options)?;
+    let chosen = app.model(asked.model.as_deref())?;
+    let characters = characters_of(&app, &caller, &asked.prompt, &asked.characters).await?;
+    let image = match &asked.input_reference {
+        Some(source) => Some(keep_picture(&app, "input_reference", source).await?),
+        None => None,
+    };
+    let default = asked.seconds.unwrap_or(chosen.rules.default_seconds);
+    let work = Work {
+        version: Work::VERSION,
+        task: Task::Create { image, characters },
+        model: chosen.name.to_owned(),
+        engine: chosen.engine.to_owned(),
+        size: asked.size.unwrap_or(chosen.rules.default_size),
+        seconds: seconds_of_frames(&asked.options, None).unwrap_or(default),
+        num_frames: asked.options.num_frames,
+        seed: 0,
+        prompt: asked.prompt,
+        options: asked.options,
+        remixed_from: None,
+    };
+    let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
+    answer(&app, &jobs, &asked.ignored)
+}
+
+/// The characters of a request.
+///
+/// **Errors**: 404 for one that is not there; 400 if the prompt does not name it: then nobody knows where it belongs.
+async fn characters_of(app: &App, caller: &Caller, prompt: &str, asked: &[CharacterRef]) -> Answer<Vec<CharacterUse>> {
+    let mut found = Vec::with_capacity(asked.len());
+    for character in asked {
+        let record = character_of(app, caller, character.id.as_str()).await?;
+        if !prompt.contains(&record.name) {
+            let rule = "The prompt has to contain the name of each character, written as it was when it was made.";
+            return Err(ApiError::invalid_value("prompt", &record.name, rule).into());
+        }
+        found.push(CharacterUse {
+            id: record.id,
+            name: record.name,
+            subject: record.subject,
+            picture: record.picture,
+        });
+    }
+    Ok(found)
+}
