@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use kinora_api::{ApiError, Content, ImageSource, Upload};
-use kinora_media::{ClipInfo, ClipReader, Frame, Limits, read_image};
+use kinora_media::{ClipInfo, ClipReader, Frame, Limits, PosterPicker, read_image};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Failure};
@@ -44,16 +44,23 @@ pub(crate) struct KeptClip {
 pub(crate) async fn keep_picture(app: &App, param: &'static str, source: &ImageSource) -> Answer<FileRef> {
     let upload = match source {
         ImageSource::Upload(upload) => upload,
+        ImageSource::Url { image_url } => &fetched(app, param, image_url).await?,
         ImageSource::File { file_id } => {
             let rule = "This server keeps no files for later requests. Send the picture itself, or its URL.";
             return Err(ApiError::invalid_value(param, file_id, rule).into());
         }
-        ImageSource::Url { .. } => return Err(ApiError::not_supported("A picture from an http URL").into()),
     };
     let file = OnDisk::of(app, upload).await?;
     let path = file.path().to_owned();
     look(app, param, move || read_image(&path, &limits()).map(|_| ())).await?;
     keep(app, &file).await
+}
+
+/// The picture at an address of the web.
+///
+/// **Errors**: 501: this server does not fetch.
+async fn fetched(_: &App, _: &'static str, _: &str) -> Answer<Upload> {
+    Err(ApiError::not_supported("A picture from an http URL").into())
 }
 
 /// Keeps a clip; `param` is the field that it came in.
@@ -92,17 +99,17 @@ pub(crate) async fn character_picture(app: &App, param: &'static str, upload: &U
     .await?
 }
 
-/// The frame in the middle of a clip: what a short clip of somebody is about.
+/// The sharpest frame of a clip that is no fade, as for a poster: a guess about the picture, not about who is in it.
 fn pick_picture(clip: &Path) -> kinora_media::Result<Frame> {
     let mut limits = limits();
     limits.frames = CHARACTER_FRAMES;
-    let mut reader = ClipReader::open(clip, &limits)?;
-    let middle = usize::try_from(reader.info().frames / 2).unwrap_or(0);
-    let mut best = reader.next().ok_or(kinora_media::Error::NoFrames)??;
-    for frame in reader.take(middle) {
-        best = frame?;
+    let reader = ClipReader::open(clip, &limits)?;
+    let mut picker = PosterPicker::new(Some(reader.info().frames));
+    for frame in reader {
+        picker.push(&frame?);
     }
-    Ok(best)
+    let (_, frame) = picker.finish().ok_or(kinora_media::Error::NoFrames)?;
+    Ok(frame)
 }
 
 /// An input as a file, which a decoder can open.

@@ -202,3 +202,59 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             .max_age(Duration::from_secs(600)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn oops() -> &'static str {
+        panic!("a secret detail")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_one_request() {
+        let router = Router::new()
+            .route("/", get(oops))
+            .layer(from_fn(survive))
+            .layer(from_fn(name));
+        let answer = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = answer.headers()[kinora_api::REQUEST_ID].to_str().unwrap().to_owned();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains(&id) && text.contains("server_error"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn streams_of_events_end_with_the_server() {
+        let endless = || async {
+            let events = stream::once(async { Ok::<_, std::io::Error>("data: 1\n\n") }).chain(stream::pending());
+            ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(events))
+        };
+        use futures_util::StreamExt;
+        let stopping = CancellationToken::new();
+        let layer = from_fn_with_state(stopping.clone(), cut_events);
+        let router: Router = Router::new().route("/", get(endless)).layer(layer);
+        let answer = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        let mut body = answer.into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        assert_eq!(&**first.data_ref().unwrap(), b"data: 1\n\n");
+        let next = tokio::time::timeout(Duration::from_millis(50), body.frame()).await;
+        assert!(next.is_err(), "the stream waits");
+        stopping.cancel();
+        assert!(body.frame().await.is_none());
+    }
+
+    #[test]
+    fn origins_are_checked() {
+        let check = |origin: &str| check_origins(&[origin.to_owned()]).is_ok();
+        assert!(check("*") && check("https://a.example:8443") && check("http://localhost:3000"));
+        assert!(!check("a.example") && !check("https://a.example/") && !check("https://") && !check("https://a\n"));
+    }
+}
