@@ -49,6 +49,18 @@ impl Files {
         upload.complete().await.map(|_| ()).map_err(wrong)
     }
 
+    /// Deletes all files in a folder and the folders in it.
+    ///
+    /// **Errors**: [`Error::Files`].
+    pub async fn delete_folder(&self, folder: &FileRef) -> Result<()> {
+        let mut found = self.place.list(Some(&path(folder)?));
+        while let Some(file) = found.next().await {
+            let file = file.map_err(|error| failed("list", folder, &error))?;
+            self.delete(&FileRef(file.location.to_string())).await?;
+        }
+        Ok(())
+    }
+
     /// The size of a file in bytes; `None` if there is none.
     ///
     /// **Errors**: [`Error::Files`].
@@ -116,5 +128,14 @@ mod tests {
         assert_eq!(files.size(&absent).await.unwrap(), None);
         assert!(files.stream(&absent, 0..1).await.unwrap().is_none());
         assert!(files.import(&folder.path().join("absent"), &key).await.is_err());
+        let beside = FileRef("uploads2/b".to_owned());
+        files
+            .write(&FileRef("uploads/x/y".to_owned()), Bytes::new())
+            .await
+            .unwrap();
+        files.write(&beside, Bytes::new()).await.unwrap();
+        files.delete_folder(&FileRef("uploads".to_owned())).await.unwrap();
+        assert_eq!(files.size(&key).await.unwrap(), None);
+        assert_eq!(files.size(&beside).await.unwrap(), Some(0), "a folder is no prefix");
     }
 }

@@ -13,12 +13,23 @@ fn what_has_ended_is_deleted_with_its_files() {
     let folder = running.folder.path().join("files/videos").join(id);
     let files = || walk(&folder);
     assert_eq!(files(), 3);
+    // A worker that was thought dead has left something, and so have earlier steps.
+    let left = [
+        format!("files/videos/{id}/99/video.mp4"),
+        format!("files/checkpoints/{id}/1-5.safetensors"),
+    ];
+    for name in &left {
+        let path = running.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
     let path = format!("/v1/videos/{id}");
     assert_eq!(
         running.delete(&path).expect(200),
         json!({ "id": id, "object": "video.deleted", "deleted": true })
     );
     assert_eq!(files(), 0);
+    assert!(left.iter().all(|name| !running.folder.path().join(name).exists()));
     for gone in [
         running.get(&path),
         running.delete(&path),

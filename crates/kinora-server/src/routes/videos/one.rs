@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use kinora_api::{ApiError, VideoDeleted};
+use kinora_api::{ApiError, VideoDeleted, VideoId};
 use kinora_jobs::{Error as JobsError, Illegal, Job, JobId, State as JobState};
 
 use super::{Named, answer, require};
@@ -26,11 +26,15 @@ pub(super) async fn read(State(app): State<App>, caller: Caller, Named(id): Name
 pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(id): Named) -> Answer<Json<VideoDeleted>> {
     require(&caller, Scope::Write)?;
     let job = job_of(&app, &caller, &id).await?;
-    let named = job.id.0.parse().map_err(|error| Failure::internal(&error))?;
+    let named: VideoId = job.id.0.parse().map_err(|error| Failure::internal(&error))?;
     let job = stopped(&app, &caller, job).await?;
     // Files first: a record without files can be deleted again, files without a record are found by nobody.
     for key in files_of(&job)? {
         app.files.delete(&key).await?;
+    }
+    // And what attempts left that did not come to an end.
+    for kind in ["videos", "checkpoints", "previews"] {
+        app.files.delete_folder(&FileRef(format!("{kind}/{named}"))).await?;
     }
     app.with_store(move |store| store.delete(&job.id)).await?;
     Ok(Json(VideoDeleted::new(named)))
