@@ -53,7 +53,7 @@ pub struct Limits {
     pub memory_body_bytes: u64,
     /// How long the headers of a request may take.
     pub header_time: Duration,
-    /// How long a body may stand still.
+    /// How long a body, or an answer that its client does not take, may stand still.
     pub body_time: Duration,
     /// Connections at once.
     pub connections: usize,

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::stalled::Stalled;
 use crate::App;
 
 /// How long requests that are being answered have to end when the server stops.
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     builder: Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     header_time: Duration,
+    body_time: Duration,
     places: Arc<Semaphore>,
 }
 
@@ -72,6 +74,7 @@ impl Shared {
             builder,
             tls,
             header_time: limits.header_time,
+            body_time: limits.body_time,
             places: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
         }
     }
@@ -121,6 +124,7 @@ pub(super) async fn accept(
 async fn open(stream: TcpStream, from: std::net::SocketAddr, shared: &Shared, watcher: Watcher) {
     // Answers are small and whole; waiting for more to send costs 40 ms each.
     stream.set_nodelay(true).ok();
+    let stream = Stalled::new(stream, shared.body_time);
     let Some(tls) = &shared.tls else {
         return talk(stream, from, shared, watcher).await;
     };

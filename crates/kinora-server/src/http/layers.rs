@@ -17,10 +17,11 @@ use futures_util::FutureExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use kinora_api::{ApiError, IGNORED_FIELDS, OPENAI_VERSION, POLL_AFTER_MS, PROCESSING_MS, VERSION};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::REQUEST_ID;
 use crate::answer::Failure;
+use crate::routes::videos::ALSO_MADE;
 use crate::{App, Error, Result};
 
 /// The longest name that a client may give to its request.
@@ -188,16 +189,18 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         PROCESSING_MS,
         POLL_AFTER_MS,
         IGNORED_FIELDS,
+        ALSO_MADE,
         "content-disposition",
         "content-range",
         "retry-after",
         "retry-after-ms",
     ];
+    // The headers are named one by one, because `*` does not include `authorization`.
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
             .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
-            .allow_headers(Any)
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(seen.map(HeaderName::from_static))
             .max_age(Duration::from_secs(600)),
     )

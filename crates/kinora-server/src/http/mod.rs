@@ -2,6 +2,7 @@
 
 mod connections;
 pub(crate) mod layers;
+mod stalled;
 mod tls;
 
 use std::future::Future;

@@ -94,6 +94,46 @@ fn a_body_that_stands_still_or_crawls_is_refused() {
 }
 
 #[test]
+fn an_answer_that_nobody_takes_is_given_up() {
+    use kinora_jobs::Store;
+    let running = impatient();
+    let made = running.post("/v1/videos", &json!({ "prompt": "x" })).expect(200);
+    let claim = kinora_jobs::Claim {
+        worker: "w".to_owned(),
+        kinds: Vec::new(),
+        lease: Duration::from_secs(60),
+    };
+    let job = running.store.claim(&claim).unwrap().unwrap();
+    let size = 64 << 20;
+    std::fs::create_dir_all(running.folder.path().join("files/videos/large")).unwrap();
+    let file = std::fs::File::create(running.folder.path().join("files/videos/large/a")).unwrap();
+    file.set_len(size).unwrap();
+    let outcome = json!({
+        "files": { "video": "videos/large/a", "thumbnail": "videos/large/a", "spritesheet": "videos/large/a", "latents": null },
+        "bytes": size, "sha256": "00", "fps": 24.0, "num_frames": 96, "seconds": "4", "size": "128x64",
+        "revised_prompt": null, "inference_time_s": 1.0, "peak_memory_mb": 1.0, "notes": [],
+    });
+    running.store.succeed(&job.ticket(), &outcome).unwrap();
+    let mut stream = running.connect();
+    let path = format!("/v1/videos/{}/content", made["id"].as_str().unwrap());
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    // What lies in the buffers of the system still comes, the rest does not.
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).ok();
+    assert!(
+        got.starts_with(b"HTTP/1.1 200 OK") && (got.len() as u64) < size,
+        "{}",
+        got.len()
+    );
+    // Whoever reads gets all of it.
+    let reply = running.get(&path);
+    assert_eq!((reply.status, reply.body.len() as u64), (200, size));
+}
+
+#[test]
 fn a_slow_but_steady_body_is_taken() {
     let running = impatient();
     let body = json!({ "prompt": "x", "metadata": { "a": "y".repeat(20_000) } }).to_string();
