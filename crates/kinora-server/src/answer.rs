@@ -1,5 +1,7 @@
 //! How a route fails: an [`ApiError`] as a response, and which one each failure of ours becomes.
 
+use std::io::ErrorKind;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -48,6 +50,11 @@ impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
         match error {
             crate::Error::Jobs(error) => error.into(),
+            crate::Error::Io { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                ApiError::storage_full().into()
+            }
             other => Self::internal(&other),
         }
     }
