@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
+use kinora_jobs::Timestamp;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::io::AsyncReadExt;
 
@@ -59,6 +60,32 @@ impl Files {
             self.delete(&FileRef(file.location.to_string())).await?;
         }
         Ok(())
+    }
+
+    /// The files in a folder that were last written before this moment.
+    ///
+    /// **Errors**: [`Error::Files`].
+    pub async fn written_before(&self, folder: &FileRef, moment: Timestamp) -> Result<Vec<FileRef>> {
+        let mut found = self.place.list(Some(&path(folder)?));
+        let mut keys = Vec::new();
+        while let Some(file) = found.next().await {
+            let file = file.map_err(|error| failed("list", folder, &error))?;
+            if file.last_modified.timestamp_millis() < moment.as_ms() {
+                keys.push(FileRef(file.location.to_string()));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Whether a file is there and was last written before this moment.
+    ///
+    /// **Errors**: [`Error::Files`].
+    pub async fn was_written_before(&self, key: &FileRef, moment: Timestamp) -> Result<bool> {
+        match self.place.head(&path(key)?).await {
+            Ok(facts) => Ok(facts.last_modified.timestamp_millis() < moment.as_ms()),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed("read", key, &error)),
+        }
     }
 
     /// The size of a file in bytes; `None` if there is none.
