@@ -56,6 +56,16 @@ fn a_prompt_of_ten_megabytes_is_an_error_of_its_field() {
 }
 
 #[test]
+fn a_request_that_no_record_holds_is_refused() {
+    let running = server();
+    let notes = json!({ "prompt": "x", "metadata": { "a": "y".repeat(2 << 20) } });
+    running
+        .post("/v1/videos", &notes)
+        .expect_code(400, "invalid_value", Some("request"));
+    assert_eq!(running.jobs(), 0);
+}
+
+#[test]
 fn odd_characters_come_back_as_they_were() {
     let running = server();
     for prompt in [

@@ -98,6 +98,17 @@ fn it_is_made_and_says_how_it_went() {
 }
 
 #[test]
+fn a_length_in_frames_is_known_when_it_is_made() {
+    let running = server_and_worker();
+    let asked = json!({ "prompt": "x", "num_frames": 36 });
+    let made = running.post("/v1/videos", &asked).expect(200);
+    let video = running.wait_for(made["id"].as_str().unwrap(), "completed");
+    assert_eq!((&video["seconds"], &video["num_frames"]), (&json!("1.5"), &json!(36)));
+    let asked = json!({ "prompt": "x", "num_frames": 36, "fps": 12 });
+    assert_eq!(running.post("/v1/videos", &asked).expect(200)["seconds"], "3");
+}
+
+#[test]
 fn what_is_wrong_is_said_in_the_published_words() {
     let running = server();
     let post = |body: Value| running.post("/v1/videos", &body);
