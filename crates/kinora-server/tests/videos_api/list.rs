@@ -1,4 +1,4 @@
-//! Paging.
+//! Lists of videos go on page by page, in both orders, also after a video that was deleted.
 
 use serde_json::{Value, json};
 
