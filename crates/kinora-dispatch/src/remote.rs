@@ -527,6 +527,14 @@ impl Store for RemoteStore {
         Err(Error::NotForWorkers { call: "allowance" })
     }
 
+    fn last_event(&self, _scope: &Scope) -> Result<u64> {
+        Err(Error::NotForWorkers { call: "last_event" })
+    }
+
+    fn queue_position(&self, _id: &JobId) -> Result<Option<u64>> {
+        Err(Error::NotForWorkers { call: "queue_position" })
+    }
+
     fn load(&self) -> Result<Vec<Load>> {
         Err(Error::NotForWorkers { call: "load" })
     }

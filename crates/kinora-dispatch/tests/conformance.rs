@@ -93,6 +93,12 @@ impl Store for Mixed {
     fn load(&self) -> Result<Vec<Load>> {
         self.server.load()
     }
+    fn last_event(&self, scope: &Scope) -> Result<u64> {
+        self.server.last_event(scope)
+    }
+    fn queue_position(&self, id: &JobId) -> Result<Option<u64>> {
+        self.server.queue_position(id)
+    }
     fn ready(&self, kinds: &[String], limit: usize) -> Result<usize> {
         self.server.ready(kinds, limit)
     }

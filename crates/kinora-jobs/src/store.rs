@@ -211,6 +211,14 @@ pub trait Store: Send + Sync {
     /// At most `limit` events after the one numbered `after` (0: from the beginning), in order.
     fn events(&self, scope: &Scope, after: u64, limit: usize) -> Result<Vec<Event>>;
 
+    /// The number of the newest event, 0 if there is none: where somebody begins who wants only what is new.
+    fn last_event(&self, scope: &Scope) -> Result<u64>;
+
+    /// How many jobs wait that would be taken before this one if each were of the same key; `None` if it does not wait.
+    ///
+    /// **Errors**: `NotFound`.
+    fn queue_position(&self, id: &JobId) -> Result<Option<u64>>;
+
     /// Says what a key may do. **Errors**: `Field`.
     fn set_allowance(&self, key: &str, allowance: &Allowance) -> Result<()>;
 
@@ -222,29 +230,7 @@ pub trait Store: Send + Sync {
 
     /// How many waiting jobs of these kinds (none named means all) have their time come, counted up to `limit`. Whether their
     /// keys may run another is for [`Store::claim`] to say, so this is a hint for those who wake workers.
-    fn ready(&self, kinds: &[String], limit: usize) -> Result<usize> {
-        let kinds: Vec<_> = if kinds.is_empty() {
-            vec![None]
-        } else {
-            kinds.iter().map(|kind| Some(kind.clone())).collect()
-        };
-        let mut found = 0;
-        for kind in kinds {
-            let rest = limit.saturating_sub(found);
-            if rest == 0 {
-                break;
-            }
-            let query = Query {
-                state: Some(State::Queued),
-                kind,
-                order: Order::Oldest,
-                limit: rest,
-                ..Query::default()
-            };
-            found += self.list(&query)?.jobs.len();
-        }
-        Ok(found)
-    }
+    fn ready(&self, kinds: &[String], limit: usize) -> Result<usize>;
 
     /// At most `limit` webhooks that are to be sent now. They are ours for `lease`; if we say nothing, they are due again.
     fn take_deliveries(&self, limit: usize, lease: Duration) -> Result<Vec<Delivery>>;

@@ -115,12 +115,10 @@ pub(super) fn claim(tx: &mut impl Tx, job: Job, worker: &str, lease: Duration) -
         now: tx.now(),
         until: tx.now().after(lease),
     };
-    apply(
-        tx,
-        job,
-        &command,
-        |job| json!({ "worker": worker, "attempt": job.life.attempts, "fence": job.life.fence }),
-    )
+    apply(tx, job, &command, |job| {
+        let step = job.checkpoint.as_ref().map(|checkpoint| checkpoint.step);
+        json!({ "worker": worker, "attempt": job.life.attempts, "fence": job.life.fence, "checkpoint_step": step })
+    })
 }
 
 fn directive(life: &Life) -> Directive {

@@ -209,6 +209,14 @@ impl<D: Database> Store for D {
         self.read("read events", |tx| reads::events(tx, scope, after, limit))
     }
 
+    fn last_event(&self, scope: &Scope) -> Result<u64> {
+        self.read("read events", |tx| reads::last_event(tx, scope))
+    }
+
+    fn queue_position(&self, id: &JobId) -> Result<Option<u64>> {
+        self.read("count", |tx| reads::queue_position(tx, id))
+    }
+
     fn set_allowance(&self, key: &str, allowance: &Allowance) -> Result<()> {
         check_name("key", key)?;
         allowance.validate()?;

@@ -3,6 +3,7 @@
 use super::rows::{self, damaged, json, moment, number, text};
 use super::{Fault, Tx, Value, at_most};
 use crate::error::Error;
+use crate::machine::State;
 use crate::record::{Event, EventKind, Job, JobId};
 use crate::store::{Listing, Order, Query, Scope};
 
@@ -79,12 +80,16 @@ fn overdue_by(tx: &mut impl Tx, sql: &str, limit: usize) -> Result<Vec<JobId>, F
     })
 }
 
-pub(super) fn events(tx: &mut impl Tx, scope: &Scope, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
-    let (clause, value) = match scope {
+fn clause_of(scope: &Scope) -> (&'static str, &str) {
+    match scope {
         Scope::Job(id) => ("job = $1", &*id.0),
         Scope::Project(project) => ("project = $1", &**project),
         Scope::All => ("CAST($1 AS TEXT) = ''", ""),
-    };
+    }
+}
+
+pub(super) fn events(tx: &mut impl Tx, scope: &Scope, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
+    let (clause, value) = clause_of(scope);
     let sql = format!("SELECT * FROM events WHERE {clause} AND seq > $2 ORDER BY seq LIMIT $3");
     tx.query(&sql, &[value.into(), after.into(), at_most(limit).into()], |row| {
         let name = text(row, "kind")?;
@@ -97,4 +102,24 @@ pub(super) fn events(tx: &mut impl Tx, scope: &Scope, after: u64, limit: usize) 
             data: json(row, "data")?,
         })
     })
+}
+
+pub(super) fn last_event(tx: &mut impl Tx, scope: &Scope) -> Result<u64, Fault> {
+    let (clause, value) = clause_of(scope);
+    let sql = format!("SELECT coalesce(max(seq), 0) AS newest FROM events WHERE {clause}");
+    let newest = tx.query(&sql, &[value.into()], |row| number(row, "newest"))?.pop();
+    Ok(newest.unwrap_or(0))
+}
+
+pub(super) fn queue_position(tx: &mut impl Tx, id: &JobId) -> Result<Option<u64>, Fault> {
+    let job = rows::find(tx, id)?;
+    if job.state() != State::Queued {
+        return Ok(None);
+    }
+    let sql = "SELECT count(*) AS earlier FROM jobs
+         WHERE state = 'queued' AND (priority > $1 OR (priority = $1 AND seq < $2))";
+    let earlier = tx.query(sql, &[i64::from(job.priority).into(), job.seq.into()], |row| {
+        number(row, "earlier")
+    })?;
+    Ok(earlier.first().copied())
 }

@@ -241,3 +241,38 @@ pub fn webhooks_are_taken_over_and_replayed(bench: &Bench) {
     assert_eq!((third.id, third.attempt, &third.payload), (first.id, 3, &first.payload));
     assert!(matches!(store.replay(9999), Err(Error::DeliveryLost { .. })));
 }
+
+pub fn the_newest_event_and_places_in_the_queue(bench: &Bench) {
+    assert_eq!(bench.store.last_event(&Scope::All).unwrap(), 0);
+    let first = bench.submit("k");
+    let second = bench.submit("other");
+    let urgent = bench.submit_with("k", |submission| submission.priority = 1);
+    for scope in [
+        Scope::All,
+        Scope::Job(first.id.clone()),
+        Scope::Project("project".into()),
+        Scope::Job(urgent.id.clone()),
+    ] {
+        let log = bench.store.events(&scope, 0, 1000).unwrap();
+        assert_eq!(
+            bench.store.last_event(&scope).unwrap(),
+            log.last().unwrap().seq,
+            "{scope:?}"
+        );
+    }
+    let place = |id| bench.store.queue_position(id).unwrap();
+    assert_eq!(
+        [place(&urgent.id), place(&first.id), place(&second.id)],
+        [Some(0), Some(1), Some(2)]
+    );
+    assert_eq!(bench.claim().unwrap().id, urgent.id);
+    assert_eq!(
+        [place(&urgent.id), place(&first.id), place(&second.id)],
+        [None, Some(0), Some(1)]
+    );
+    let missing = kinora_jobs::JobId("missing".into());
+    assert!(matches!(
+        bench.store.queue_position(&missing),
+        Err(Error::NotFound { .. })
+    ));
+}

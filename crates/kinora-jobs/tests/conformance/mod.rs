@@ -74,7 +74,8 @@ macro_rules! conformance {
             queue: order_of_claims, queue: kinds_of_workers, queue: jobs_that_are_ready_are_counted,
             queue: shares_follow_weights, queue: idle_keys_save_nothing_up,
             queue: the_first_job_is_found_among_many_keys, queue: quotas, queue: many_threads_claim_each_job_once,
-            lists: pages, lists: events_are_a_log, lists: retention, lists: deleting, lists: webhooks,
+            lists: pages, lists: events_are_a_log,
+            lists: the_newest_event_and_places_in_the_queue, lists: retention, lists: deleting, lists: webhooks,
             lists: webhooks_are_taken_over_and_replayed,
             random: random_days_follow_the_machine);
     };
