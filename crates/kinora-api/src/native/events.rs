@@ -16,7 +16,7 @@ const LARGEST_EVENT_BYTES: usize = 1 << 20;
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobEvent {
-    /// Counts the events of the job from 1, without gaps.
+    /// Its place in the log of the server: grows from event to event of a job, with gaps. Two that came of one step share it.
     pub sequence: u64,
     /// The job and its video.
     pub job_id: VideoId,

@@ -149,7 +149,7 @@ pub struct ModelView {
     pub object: ModelTag,
     /// Other names that it answers to.
     pub aliases: Vec<String>,
-    /// Whether its weights are in memory.
+    /// Whether a worker is making a video with it now, so that its weights are in memory.
     pub loaded: bool,
     /// The licence of its weights, in SPDX's words.
     pub licence: Option<String>,

@@ -217,6 +217,12 @@ fn native(schemas: &mut Schemas) -> Vec<Route> {
         "The event that was seen last; what came after it is sent again.",
         json!({ "type": "integer", "minimum": 0 }),
     );
+    let after = parameter(
+        "query",
+        "after",
+        "The same as the header, for clients that cannot set it.",
+        json!({ "type": "integer", "minimum": 0 }),
+    );
     let pictures = Sends::Files(vec!["image/webp", "image/jpeg", "image/png"]);
     vec![
         Route {
@@ -239,7 +245,7 @@ fn native(schemas: &mut Schemas) -> Vec<Route> {
             view(),
         ),
         Route {
-            parameters: vec![last_seen],
+            parameters: vec![last_seen, after],
             ..get(
                 "/api/jobs/{job_id}/events",
                 "watch_job",
@@ -303,7 +309,7 @@ fn server(schemas: &mut Schemas) -> Vec<Route> {
                 "/metrics",
                 "get_metrics",
                 "Numbers for Prometheus.",
-                Sends::Files(vec!["text/plain"]),
+                Sends::Files(vec!["application/openmetrics-text"]),
             )
         },
         Route {
