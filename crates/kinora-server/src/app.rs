@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Failure};
+use crate::events::Bell;
 use crate::http::layers;
+use crate::observe::{self, Metrics, Readiness};
 use crate::{Config, Files, routes};
 
 /// Inputs that are looked into at once: each may take the memory of a large picture.
@@ -30,6 +32,9 @@ pub struct App {
     pub(crate) stopping: CancellationToken,
     /// Places for looking into inputs.
     pub(crate) looks: Arc<Semaphore>,
+    pub(crate) bell: Bell,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
 }
 
 /// The model that a request gets.
@@ -64,6 +69,9 @@ impl App {
             engines: Arc::default(),
             stopping: CancellationToken::new(),
             looks: Arc::new(Semaphore::new(LOOKS)),
+            bell: Bell::default(),
+            metrics: Arc::new(Metrics::new()),
+            readiness: Readiness::default(),
         }
     }
 
@@ -98,8 +106,10 @@ impl App {
         Ok(blocking(move || call(&*store)).await??)
     }
 
-    /// All routes. OpenAI's are found with and without `/v1`, as proxies ask for them.
+    /// All routes. OpenAI's are found with and without `/v1`, as proxies ask for them. Inside a runtime, the
+    /// events of the jobs are followed from now on.
     pub fn router(&self) -> Router {
+        self.bell.start(&self.store, &self.clock, &self.metrics);
         let videos = routes::videos::routes();
         let routes = Router::new()
             .nest("/v1", videos.clone())
@@ -109,6 +119,7 @@ impl App {
             .merge(routes::server::routes())
             .method_not_allowed_fallback(layers::method_not_allowed)
             .fallback(layers::unknown_url)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), observe::track))
             .with_state(self.clone());
         layers::around(routes, self)
     }

@@ -8,6 +8,7 @@ use kinora_jobs::{Job, JobId, Submission, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Failure};
+use crate::observe;
 use crate::view::unix_seconds;
 use crate::work::Work;
 use crate::{App, Caller};
@@ -20,7 +21,6 @@ const FURTHER: char = '\u{1f}';
 /// Submits `work` for `caller`. The same `Idempotency-Key` with the same work is the same job.
 ///
 /// **Errors**: 422 for a key that came with other work, 429 for too many jobs, 503, 507.
-#[allow(dead_code, reason = "for routes that make one video")]
 pub(crate) async fn submit(app: &App, caller: &Caller, headers: &HeaderMap, work: Work) -> Answer<Job> {
     let mut jobs = submit_all(app, caller, headers, vec![work]).await?;
     jobs.pop().ok_or_else(|| Failure::internal(&"no job was made"))
@@ -33,7 +33,13 @@ pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, 
     check_room(app)?;
     let key = idempotency_key(headers)?;
     let mut submissions = Vec::with_capacity(works.len());
-    for (index, work) in works.into_iter().enumerate() {
+    for (index, mut work) in works.into_iter().enumerate() {
+        // With a key, the same request has to be the same job: what differs from call to call is left out.
+        work.traceparent = if key.is_some() {
+            None
+        } else {
+            observe::traceparent(headers)
+        };
         let kind = format!("video/{}", work.engine);
         let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
         let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);

@@ -168,8 +168,13 @@ pub(crate) fn progress_of(job: &Job) -> u8 {
         return 100;
     }
     let Some(report) = &job.progress else { return 0 };
-    let share = |from: u64, span: u64| from + span * report.done.min(report.total) / report.total.max(1);
-    let percent = match report.stage.as_str() {
+    percent_of(&report.stage, report.done, report.total)
+}
+
+/// The same for a job that does not have its end yet.
+pub(crate) fn percent_of(stage: &str, done: u64, total: u64) -> u8 {
+    let share = |from: u64, span: u64| from + span.saturating_mul(done.min(total)) / total.max(1);
+    let percent = match stage {
         "diffuse" => share(AROUND_DIFFUSE / 2, 100 - 2 * AROUND_DIFFUSE),
         "render" => share(100 - 3 * AROUND_DIFFUSE / 2, AROUND_DIFFUSE),
         _ => 1,

@@ -36,6 +36,9 @@ pub struct Work {
     pub options: Options,
     /// The video that it was made from by remix.
     pub remixed_from: Option<VideoId>,
+    /// The place in the trace of the request that asked for it, as W3C's `traceparent` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 impl Work {

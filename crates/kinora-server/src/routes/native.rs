@@ -1,9 +1,67 @@
 //! Kinora's own routes under `/api`.
 
-use axum::Router;
+mod jobs;
+mod make;
+mod sources;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use kinora_api::{Lengths, ModelList, ModelView, Sizes};
+use kinora_jobs::{Query, State as JobState};
 
 use crate::App;
+use crate::answer::{Answer, Failure};
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/api/jobs", get(jobs::list))
+        .route("/api/jobs/{job_id}", get(jobs::one))
+        .route("/api/jobs/{job_id}/cancel", post(jobs::cancel))
+        .route("/api/jobs/{job_id}/retry", post(jobs::retry))
+        .route("/api/jobs/{job_id}/events", get(jobs::events))
+        .route("/api/jobs/{job_id}/preview", get(jobs::preview))
+        .route("/api/videos/{video_id}/variants", post(make::variants))
+        .route("/api/storyboards", post(make::storyboard))
+        .route("/api/blends", post(make::blend))
+        .route("/api/loops", post(make::round))
+        .route("/api/models", get(models))
+}
+
+async fn models(State(app): State<App>) -> Answer<Json<ModelList>> {
+    let mut data = Vec::new();
+    for rules in &app.rules.models {
+        let query = Query {
+            state: Some(JobState::Running),
+            kind: Some(format!("video/{}", rules.name)),
+            limit: 1,
+            ..Query::default()
+        };
+        let running = app.with_store(move |store| store.list(&query)).await?;
+        let name = rules.name.clone();
+        // Looks at folders of the disk.
+        let installed = tokio::task::spawn_blocking(move || kinora_weights::registry::find(&name, &[]).ok());
+        let installed = installed.await.map_err(|error| Failure::internal(&error))?;
+        data.push(ModelView {
+            id: rules.name.clone(),
+            object: Default::default(),
+            aliases: rules.aliases.clone(),
+            loaded: !running.jobs.is_empty(),
+            licence: installed.map(|model| model.licence),
+            default_size: rules.default_size,
+            default_seconds: rules.default_seconds,
+            sizes: match &rules.sizes {
+                Sizes::Listed(sizes) => sizes.clone(),
+                Sizes::Range { .. } => Vec::new(),
+            },
+            seconds: match &rules.lengths {
+                Lengths::Listed(lengths) => lengths.clone(),
+                Lengths::Range { .. } => Vec::new(),
+            },
+        });
+    }
+    Ok(Json(ModelList {
+        object: Default::default(),
+        data,
+    }))
 }

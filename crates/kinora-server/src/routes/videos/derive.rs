@@ -45,6 +45,7 @@ pub(super) async fn remix(
         seed: 0,
         options: asked.options,
         remixed_from: Some(id),
+        traceparent: None,
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
@@ -80,6 +81,7 @@ pub(super) async fn edit(State(app): State<App>, caller: Caller, request: Reques
         seed: 0,
         options: asked.options,
         remixed_from: None,
+        traceparent: None,
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
@@ -116,6 +118,7 @@ pub(super) async fn extend(State(app): State<App>, caller: Caller, request: Requ
         seed: 0,
         options: asked.options,
         remixed_from: None,
+        traceparent: None,
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
