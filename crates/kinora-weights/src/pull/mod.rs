@@ -19,6 +19,7 @@ use std::time::Duration;
 
 pub use catalogue::CatalogueEntry;
 pub use error::PullError;
+pub use net::system_tls;
 pub(crate) use receipt::{RECEIPT, Receipt};
 
 use crate::{Error, Result, similar};

@@ -35,18 +35,24 @@ pub(super) struct Announced {
     pub etag: Option<String>,
 }
 
+/// How Kinora's clients encrypt: with the certificates that the system trusts, which is what works behind the proxies of
+/// companies, and the cryptography of `ring`. Reads the certificates, so it is worth keeping.
+#[must_use]
+pub fn system_tls() -> TlsConfig {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    let certificates: Vec<_> = certificates
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect();
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(certificates)))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
+}
+
 impl Client {
     pub fn new(options: &PullOptions) -> Self {
-        // The certificates that the system trusts, which is what works behind the proxies of companies.
-        let certificates = rustls_native_certs::load_native_certs().certs;
-        let certificates: Vec<_> = certificates
-            .iter()
-            .map(|der| Certificate::from_der(der).to_owned())
-            .collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(certificates)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
+        let tls = system_tls();
         let config = || {
             Agent::config_builder()
                 .tls_config(tls.clone())
