@@ -131,6 +131,12 @@ id!(
     "wh_",
     "wh_691611812ca88190bfb123716dcc953a089a232f54b02b21"
 );
+id!(
+    /// Names an endpoint of webhooks.
+    WebhookEndpointId,
+    "we_",
+    "we_691611812ca88190bfb123716dcc953a089a232f54b02b21"
+);
 
 #[cfg(test)]
 mod tests {

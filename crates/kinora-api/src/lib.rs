@@ -8,7 +8,8 @@
 //! with them is an [`ApiError`] with status, headers and body. [`Options`] are the fields that other servers added.
 //!
 //! **What OpenAI never had**: [`JobView`], [`JobEvent`] (server-sent events), [`MakeVariants`], [`CreateStoryboard`],
-//! [`BlendVideos`], [`LoopVideo`], [`ModelList`], [`Health`]. **Webhooks**: [`WebhookEvent`] and [`WebhookSecret`].
+//! [`BlendVideos`], [`LoopVideo`], [`ModelList`], [`Health`]. **Webhooks**: [`WebhookEvent`], [`WebhookSecret`] and, to manage
+//! where they go, [`WebhookEndpoint`].
 //!
 //! [`openapi()`] is the document of all this. Its schemas are derived from the types, not written beside them.
 //!
@@ -46,12 +47,13 @@ mod requests;
 mod rules;
 mod upload;
 mod video;
+mod webhook_endpoints;
 mod webhooks;
 
 pub use body::{Body, BodyKind, Part, PartValue};
 pub use error::{ApiError, ErrorBody, ErrorObject, ErrorType, LONGEST_RETRY_AFTER_MS, Retry};
 pub use headers::*;
-pub use id::{CharacterId, DeliveryId, EventId, NotAnId, RANDOM_BYTES, VideoId};
+pub use id::{CharacterId, DeliveryId, EventId, NotAnId, RANDOM_BYTES, VideoId, WebhookEndpointId};
 pub use measure::{NotAMeasure, Seconds, Size};
 pub use native::*;
 pub use openapi::{examples, openapi};
@@ -59,4 +61,5 @@ pub use requests::*;
 pub use rules::{LONGEST_PROMPT, Lengths, ModelRules, Rules, Sizes, UnknownFields};
 pub use upload::{Content, HEAD_BYTES, LONGEST_IMAGE_URL, MediaType, Upload};
 pub use video::*;
+pub use webhook_endpoints::*;
 pub use webhooks::*;

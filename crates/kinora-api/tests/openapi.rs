@@ -103,11 +103,15 @@ fn read(name: &str, body: &Value) -> Result<Vec<String>, ApiError> {
         "CreateStoryboard" => CreateStoryboard::read(body, &rules).map(|request| request.ignored),
         "BlendVideos" => BlendVideos::read(body, &rules).map(|request| request.ignored),
         "LoopVideo" => LoopVideo::read(body, &rules).map(|request| request.ignored),
+        "CreateWebhookEndpoint" => CreateWebhookEndpoint::read(body, &rules).map(|request| request.ignored),
+        "UpdateWebhookEndpoint" => UpdateWebhookEndpoint::read(body, &rules).map(|request| request.ignored),
+        "RotateWebhookSecret" => RotateWebhookSecret::read(body, &rules).map(|request| request.ignored),
+        "TestWebhookEndpoint" => TestWebhookEndpoint::read(body, &rules).map(|request| request.ignored),
         other => panic!("no request: {other}"),
     }
 }
 
-const REQUESTS: [&str; 8] = [
+const REQUESTS: [&str; 12] = [
     "CreateVideo",
     "RemixVideo",
     "EditVideo",
@@ -116,6 +120,10 @@ const REQUESTS: [&str; 8] = [
     "CreateStoryboard",
     "BlendVideos",
     "LoopVideo",
+    "CreateWebhookEndpoint",
+    "UpdateWebhookEndpoint",
+    "RotateWebhookSecret",
+    "TestWebhookEndpoint",
 ];
 
 #[test]
@@ -194,7 +202,9 @@ fn the_ten_endpoints_and_the_native_ones_are_there() {
         .map(String::as_str)
         .filter(|route| route.contains(" /v1/"))
         .collect();
-    assert_eq!(v1.len(), 10);
+    let of_webhooks = |route: &&&str| route.contains(" /v1/webhook_");
+    assert_eq!(v1.iter().filter(of_webhooks).count(), 8, "as the SDKs manage webhooks");
+    assert_eq!(v1.len(), 10 + 8);
     for route in [
         "post /v1/videos",
         "get /v1/videos",

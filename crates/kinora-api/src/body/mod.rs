@@ -127,7 +127,7 @@ impl From<Value> for Node {
 
 impl Node {
     /// What it is, with its article, for messages.
-    fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",

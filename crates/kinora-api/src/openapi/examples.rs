@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::*;
 
 const SOURCE: &str = "video_6916118140414243444546474849505152535455565758aa";
+const HOOK: &str = "https://example.org/hooks";
 
 fn video_id() -> VideoId {
     VideoId::new(
@@ -129,7 +130,74 @@ fn events() -> Vec<JobEvent> {
     data.into_iter().zip(1..).map(event).collect()
 }
 
-fn requests() -> [(&'static str, Value); 11] {
+fn endpoint() -> WebhookEndpoint {
+    WebhookEndpoint {
+        id: WebhookEndpointId::new(1_763_053_953, [5; RANDOM_BYTES]),
+        object: Default::default(),
+        created_at: 1_763_053_953,
+        updated_at: None,
+        name: "studio".to_owned(),
+        url: HOOK.to_owned(),
+        event_types: WebhookType::ALL.to_vec(),
+        signing_secret: Some(WebhookSecret::from_bytes(&[3; 32]).reveal()),
+        signing_secret_hint: Some("AwMD".to_owned()),
+        disabled_at: None,
+    }
+}
+
+/// What the management of webhooks answers.
+fn webhooks() -> Vec<(&'static str, Value)> {
+    let listed = WebhookEndpoint {
+        signing_secret: None,
+        updated_at: Some(1_763_053_999),
+        disabled_at: Some(1_763_054_000),
+        ..endpoint()
+    };
+    let deleted = WebhookEndpointDeleted {
+        id: listed.id.clone(),
+        object: Default::default(),
+        deleted: true,
+    };
+    let test = WebhookTest {
+        object: Default::default(),
+        webhook_endpoint_id: listed.id.clone(),
+        event_type: WebhookType::VideoCompleted,
+        status_code: 204,
+        success: true,
+    };
+    let delivery = WebhookDelivery {
+        id: DeliveryId::new(1_763_054_021, [8; RANDOM_BYTES]),
+        object: Default::default(),
+        webhook_endpoint_id: listed.id.clone(),
+        event_type: WebhookType::VideoFailed,
+        status: WebhookDeliveryStatus::Pending,
+        attempts: 2,
+        created_at: 1_763_054_021,
+        next_attempt_at: Some(1_763_054_031),
+        last_error: Some("it answered 500".to_owned()),
+    };
+    let deliveries = Page::new(vec![delivery.clone()], false, |one| one.id.to_string());
+    vec![
+        ("WebhookEndpoint", json_of(endpoint())),
+        ("WebhookEndpoint", json_of(&listed)),
+        (
+            "WebhookEndpointList",
+            json_of(Page::new(vec![listed], false, |one| one.id.to_string())),
+        ),
+        ("WebhookEndpointDeleted", json_of(deleted)),
+        ("WebhookTest", json_of(test)),
+        ("WebhookEventTypes", json_of(WebhookEventTypes::default())),
+        ("WebhookDelivery", json_of(delivery)),
+        ("WebhookDeliveryList", json_of(deliveries)),
+    ]
+}
+
+/// Types of ours always have JSON: their maps have texts as keys and their numbers are finite.
+fn json_of<T: Serialize>(value: T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn requests() -> [(&'static str, Value); 16] {
     let options = json!({
         "negative_prompt": "text, watermark", "seed": 7, "n": 1, "num_frames": 49, "fps": 16, "num_inference_steps": 30,
         "guidance_scale": 5.0, "guidance_scale_2": 4.0, "true_cfg_scale": 1.0, "flow_shift": 3.0, "boundary_ratio": 0.9,
@@ -184,15 +252,25 @@ fn requests() -> [(&'static str, Value); 11] {
             json!({ "from": SOURCE, "to": video_id(), "prompt": "mist", "curve": [0.0, 0.2, 1.0] }),
         ),
         ("LoopVideo", json!({ "video_id": SOURCE, "seconds": "1" })),
+        (
+            "CreateWebhookEndpoint",
+            json!({ "name": "studio", "url": HOOK, "event_types": ["video.completed", "video.failed"] }),
+        ),
+        ("UpdateWebhookEndpoint", json!({ "url": HOOK })),
+        (
+            "UpdateWebhookEndpoint",
+            json!({ "name": "studio", "url": HOOK, "event_types": ["video.failed"] }),
+        ),
+        (
+            "RotateWebhookSecret",
+            json!({ "keep_old_secret_active_for_24_hours": true }),
+        ),
+        ("TestWebhookEndpoint", json!({ "event_type": "video.completed" })),
     ]
 }
 
 /// Examples of every type of the interface, by the names of their schemas in [`openapi()`]. Some have several.
 pub fn examples() -> Vec<(&'static str, Value)> {
-    // Types of ours always have JSON: their maps have texts as keys and their numbers are finite.
-    fn json_of<T: Serialize>(value: T) -> Value {
-        serde_json::to_value(value).unwrap_or_default()
-    }
     let character = Character {
         id: CharacterId::new(1_763_053_953, [7; RANDOM_BYTES]),
         object: Default::default(),
@@ -248,6 +326,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         ("WebhookEvent", json_of(event)),
     ];
     all.extend(events().into_iter().map(|event| ("JobEvent", json_of(event))));
+    all.extend(webhooks());
     all.extend(requests());
     all
 }

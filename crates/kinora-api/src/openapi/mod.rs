@@ -3,6 +3,7 @@
 
 mod examples;
 mod routes;
+mod webhooks;
 
 use std::borrow::Cow;
 
@@ -40,6 +41,7 @@ pub fn openapi() -> Value {
         "tags": [
             { "name": "videos", "description": "OpenAI's Videos API." },
             { "name": "native", "description": "What it never had." },
+            { "name": "webhooks", "description": "Where webhooks go, as OpenAI's newest SDKs manage it." },
             { "name": "server", "description": "The server itself." },
         ],
         "paths": paths,

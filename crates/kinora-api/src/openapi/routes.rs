@@ -46,9 +46,9 @@ const READ: &[u16] = &[400, 401, 403, 404, 429, 500, 503];
 /// How a route can fail that makes something.
 const MAKE: &[u16] = &[400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 501, 503, 507];
 /// How a route can fail that changes something.
-const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 429, 500, 503];
+pub(super) const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 429, 500, 503];
 
-fn get(path: &'static str, id: &'static str, summary: &'static str, sends: Sends) -> Route {
+pub(super) fn get(path: &'static str, id: &'static str, summary: &'static str, sends: Sends) -> Route {
     Route {
         method: "get",
         path,
@@ -64,7 +64,7 @@ fn get(path: &'static str, id: &'static str, summary: &'static str, sends: Sends
     }
 }
 
-fn post(path: &'static str, id: &'static str, summary: &'static str, takes: Takes, sends: Sends) -> Route {
+pub(super) fn post(path: &'static str, id: &'static str, summary: &'static str, takes: Takes, sends: Sends) -> Route {
     let key = parameter(
         "header",
         crate::IDEMPOTENCY_KEY,
@@ -85,7 +85,7 @@ fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value
     json!({ "name": name, "in": place, "description": description, "schema": schema })
 }
 
-fn paging(schemas: &mut Schemas) -> Vec<Value> {
+pub(super) fn paging(schemas: &mut Schemas) -> Vec<Value> {
     let order = schemas.of::<Order>();
     let limit = json!({ "type": "integer", "minimum": 0, "maximum": 100, "default": 20 });
     vec![
@@ -103,6 +103,7 @@ fn paging(schemas: &mut Schemas) -> Vec<Value> {
 pub(super) fn routes(schemas: &mut Schemas) -> Vec<Route> {
     let mut all = videos(schemas);
     all.extend(native(schemas));
+    all.extend(super::webhooks::routes(schemas));
     all.extend(server(schemas));
     all
 }
