@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use kinora_api::{ModelRules, Rules};
 use kinora_jobs::{Clock, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Failure};
+use crate::auth::{Auth, guard};
 use crate::events::Bell;
+use crate::hooks::Endpoints;
 use crate::http::layers;
 use crate::observe::{self, Metrics, Readiness};
 use crate::{Config, Files, routes};
@@ -35,6 +38,8 @@ pub struct App {
     pub(crate) bell: Bell,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) endpoints: Arc<Endpoints>,
 }
 
 /// The model that a request gets.
@@ -61,6 +66,8 @@ impl App {
     #[must_use]
     pub fn new(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>, files: Files, rules: Rules) -> Self {
         Self {
+            auth: Arc::new(Auth::new(&files, store.clone(), clock.clone())),
+            endpoints: Arc::new(Endpoints::new(&files)),
             config: Arc::new(config),
             store,
             clock,
@@ -119,7 +126,8 @@ impl App {
             .merge(routes::server::routes())
             .method_not_allowed_fallback(layers::method_not_allowed)
             .fallback(layers::unknown_url)
-            .layer(axum::middleware::from_fn_with_state(self.clone(), observe::track))
+            .layer(from_fn_with_state(self.clone(), guard))
+            .layer(from_fn_with_state(self.clone(), observe::track))
             .with_state(self.clone());
         layers::around(routes, self)
     }

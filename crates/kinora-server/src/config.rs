@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::{Error, Result};
+
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -99,5 +101,19 @@ impl Config {
             allow_private_addresses: false,
             limits: Limits::default(),
         }
+    }
+
+    /// Whether a server may start like this.
+    ///
+    /// **Errors**: [`Error::Setting`] for an address that other machines reach while no key is needed.
+    pub fn check(&self) -> Result<()> {
+        if self.keys || self.address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            what: "the address to listen on",
+            problem: format!("other machines reach {}, and requests need no key", self.address),
+            hint: "let requests need a key, or listen on 127.0.0.1".to_owned(),
+        })
     }
 }

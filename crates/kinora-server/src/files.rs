@@ -15,7 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use futures_util::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -48,6 +49,7 @@ impl Files {
             source,
         };
         std::fs::create_dir_all(folder).map_err(io)?;
+        crate::records::make_private_folder(folder)?;
         let place = object_store::local::LocalFileSystem::new_with_prefix(folder)
             .map_err(|error| failed("open", &FileRef(folder.display().to_string()), &error))?
             .with_fsync(true);
@@ -60,6 +62,34 @@ impl Files {
     pub async fn write(&self, key: &FileRef, bytes: Bytes) -> Result<()> {
         let put = self.place.put(&path(key)?, PutPayload::from_bytes(bytes)).await;
         put.map(|_| ()).map_err(|error| failed("write", key, &error))
+    }
+
+    /// Writes a small file if there is none with this key; false if there is one, which stays as it is.
+    ///
+    /// **Errors**: [`Error::Files`].
+    pub async fn create(&self, key: &FileRef, bytes: Bytes) -> Result<bool> {
+        let options = PutOptions::from(PutMode::Create);
+        let path = path(key)?;
+        let put = self.place.put_opts(&path, PutPayload::from_bytes(bytes), options);
+        match put.await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+            Err(error) => Err(failed("write", key, &error)),
+        }
+    }
+
+    /// The keys of all files in a folder and the folders in it, in order.
+    ///
+    /// **Errors**: [`Error::Files`].
+    pub async fn list(&self, folder: &FileRef) -> Result<Vec<FileRef>> {
+        let found = self.place.list(Some(&path(folder)?));
+        let keys = found.map_ok(|file| FileRef(file.location.to_string()));
+        let mut keys: Vec<FileRef> = keys
+            .try_collect()
+            .await
+            .map_err(|error| failed("list", folder, &error))?;
+        keys.sort_unstable();
+        Ok(keys)
     }
 
     /// Reads a small file; `None` if there is none.

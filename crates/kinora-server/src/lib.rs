@@ -10,25 +10,31 @@
 
 mod answer;
 mod app;
+mod auth;
 mod body;
 mod caller;
 mod config;
 mod error;
 mod events;
+mod fetch;
 mod files;
+mod hooks;
 mod http;
 mod inputs;
 mod observe;
+mod records;
 mod routes;
 mod submit;
 mod view;
 mod work;
 
 pub use app::App;
+pub use auth::{CreatedKey, Key, Keys, NewKey};
 pub use caller::{Caller, Scope};
 pub use config::{Config, Limits, Tls};
 pub use error::{Error, Result};
 pub use files::{FileRef, Files};
+pub use hooks::{Sender, start_sender};
 pub use http::Server;
 pub use observe::{LogFormat, LogOptions, Logs, init, span_of_job};
 pub use work::{CharacterUse, ClipSource, Outcome, OutcomeFiles, Task, Work, WorkShot};

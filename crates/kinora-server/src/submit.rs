@@ -8,6 +8,7 @@ use kinora_jobs::{Job, JobId, Submission, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Failure};
+use crate::hooks;
 use crate::observe;
 use crate::view::unix_seconds;
 use crate::work::Work;
@@ -32,6 +33,7 @@ pub(crate) async fn submit(app: &App, caller: &Caller, headers: &HeaderMap, work
 pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, works: Vec<Work>) -> Answer<Vec<Job>> {
     check_room(app)?;
     let key = idempotency_key(headers)?;
+    let webhooks = hooks::names_for(app, &caller.project).await?;
     let mut submissions = Vec::with_capacity(works.len());
     for (index, mut work) in works.into_iter().enumerate() {
         // With a key, the same request has to be the same job: what differs from call to call is left out.
@@ -44,6 +46,7 @@ pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, 
         let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
         let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);
         submission.id = Some(JobId(new_video_id(app.clock.now())?.to_string()));
+        submission.webhooks = webhooks.clone();
         submission.retain = app.config.keep;
         // Longer videos take more from the share of their key.
         submission.cost = (f64::from(work.seconds.ms()) / 1000.0).max(0.1);

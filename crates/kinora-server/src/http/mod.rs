@@ -45,6 +45,7 @@ impl Server {
     /// **Errors**: [`Error::Setting`] for certificates, keys and origins that are none, [`Error::Io`] for an address or a
     /// folder that cannot be used.
     pub async fn bind(app: App) -> Result<Self> {
+        app.config.check()?;
         layers::check_origins(&app.config.cors)?;
         let tls = app.config.tls.as_ref().map(tls::acceptor).transpose()?;
         crate::body::sweep(&app.config.folder)?;

@@ -20,8 +20,11 @@ pub(crate) use sweep::keep_sweeping;
 use crate::answer::{Answer, Failure};
 use crate::app::blocking;
 use crate::body::Temporary;
+use crate::fetch::fetch;
 use crate::{App, FileRef};
 
+/// The largest picture that is fetched from elsewhere, in bytes.
+const LARGEST_FETCHED: u64 = 32 << 20;
 /// The longest clip that a character is taken from, in frames.
 const CHARACTER_FRAMES: u64 = 1800;
 
@@ -62,9 +65,12 @@ pub(crate) async fn keep_picture(app: &App, param: &'static str, source: &ImageS
 
 /// The picture at an address of the web.
 ///
-/// **Errors**: 501: this server does not fetch.
-async fn fetched(_: &App, _: &'static str, _: &str) -> Answer<Upload> {
-    Err(ApiError::not_supported("A picture from an http URL").into())
+/// **Errors**: 400 for what cannot be fetched, or is no picture.
+async fn fetched(app: &App, param: &'static str, url: &str) -> Answer<Upload> {
+    let bytes = fetch(&app.config, url, LARGEST_FETCHED).await?;
+    let upload = Upload::from_bytes(None, None, bytes.to_vec());
+    upload.kind_among(param, &app.rules.images)?;
+    Ok(upload)
 }
 
 /// Keeps a clip; `param` is the field that it came in.

@@ -2,7 +2,6 @@
 
 mod jobs;
 mod make;
-mod sources;
 
 use axum::extract::State;
 use axum::routing::{get, post};

@@ -59,6 +59,9 @@ impl Store for Probe {
         fn set_allowance(&self, key: &str, allowance: &Allowance) -> Result<()>;
         fn allowance(&self, key: &str) -> Result<Allowance>;
         fn load(&self) -> Result<Vec<Load>>;
+        fn ready(&self, kinds: &[String], limit: usize) -> Result<usize>;
+        fn last_event(&self, scope: &Scope) -> Result<u64>;
+        fn queue_position(&self, id: &JobId) -> Result<Option<u64>>;
         fn take_deliveries(&self, limit: usize, lease: Duration) -> Result<Vec<Delivery>>;
         fn delivered(&self, delivery: u64, attempt: u32) -> Result<()>;
         fn undelivered(&self, delivery: u64, attempt: u32, error: &str, next_at: Option<Timestamp>) -> Result<()>;

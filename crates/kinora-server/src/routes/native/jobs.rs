@@ -8,25 +8,10 @@ use axum::response::{IntoResponse, Response};
 use kinora_api::{ApiError, JobEvent, JobList, JobStage, JobStatus, JobView, LAST_EVENT_ID, ListQuery, Order};
 use kinora_jobs::{Job, JobId, Order as JobOrder, Phase, Query, Scope, State as JobState, Store};
 
-use crate::answer::{Answer, Failure};
+use crate::answer::Answer;
 use crate::events::{self, PAGE, Pace, picture_type, preview_of};
-use crate::view::{unix_seconds, video_of, work_of};
+use crate::view::{job_of, unix_seconds, video_of, work_of};
 use crate::{App, Caller};
-
-/// The job of this name, if it is one of the caller's project: others look as if they were not there.
-pub(super) async fn job_of(app: &App, caller: &Caller, id: &str) -> Answer<Job> {
-    let missing = || Failure::from(ApiError::video_not_found(id));
-    if id.parse::<kinora_api::VideoId>().is_err() {
-        return Err(missing());
-    }
-    let name = JobId(id.to_owned());
-    let job = app.with_store(move |store| store.get(&name)).await?;
-    if job.project == caller.project {
-        Ok(job)
-    } else {
-        Err(missing())
-    }
-}
 
 pub(super) async fn list(State(app): State<App>, caller: Caller, RawQuery(query): RawQuery) -> Answer<Json<JobList>> {
     let query = query.unwrap_or_default();
