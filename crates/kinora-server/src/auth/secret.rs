@@ -18,7 +18,7 @@ const CHECK_BYTES: usize = 3;
 ///
 /// A password needs a slow hash because it can be guessed. A key has 256 random bits: nobody tries them through, however
 /// fast the hash is.
-#[derive(Clone, Copy, Eq, Hash)]
+#[derive(Clone, Copy, Eq)]
 pub(super) struct KeyHash([u8; 32]);
 
 impl PartialEq for KeyHash {
@@ -26,6 +26,12 @@ impl PartialEq for KeyHash {
     fn eq(&self, other: &Self) -> bool {
         let difference = self.0.iter().zip(&other.0).fold(0, |sum, (a, b)| sum | (a ^ b));
         std::hint::black_box(difference) == 0
+    }
+}
+
+impl std::hash::Hash for KeyHash {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
