@@ -155,6 +155,9 @@ pub struct Report {
     pub done: u64,
     /// out of how much.
     pub total: u64,
+    /// The newest picture of what it is going to be, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
 }
 
 /// Where a job can go on after its worker died. The bytes are somewhere else; this is their name.

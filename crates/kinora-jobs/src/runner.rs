@@ -144,6 +144,9 @@ pub struct Progress<'a> {
     options: &'a WorkerOptions,
     watch: &'a Watch,
     shutdown: &'a AtomicBool,
+    /// What was said last.
+    said: Option<Report>,
+    preview: Option<String>,
 }
 
 impl std::fmt::Debug for Progress<'_> {
@@ -187,8 +190,27 @@ impl Progress<'_> {
             stage: stage.into(),
             done,
             total,
+            preview: self.preview.clone(),
         };
-        self.tell(|store, ticket, lease| store.heartbeat(ticket, Some(&report), lease))
+        self.say(report)
+    }
+
+    /// Names a picture of what the job is going to be, which is whole and on the disk. This report and those after it carry
+    /// it; when this has returned well, the one before is not needed any more.
+    ///
+    /// **Errors**: as [`Progress::report`].
+    pub fn preview(&mut self, reference: &str) -> Result<(), Stop> {
+        self.preview = Some(reference.into());
+        match self.said.clone() {
+            Some(said) => self.report(&said.stage, said.done, said.total),
+            None => self.check(),
+        }
+    }
+
+    fn say(&mut self, report: Report) -> Result<(), Stop> {
+        let answer = self.tell(|store, ticket, lease| store.heartbeat(ticket, Some(&report), lease));
+        self.said = Some(report);
+        answer
     }
 
     /// Names a place from which the job can go on, which is whole and on the disk. When this has returned well, the one before
@@ -308,6 +330,8 @@ impl Worker<'_> {
             options: &self.options,
             watch: &watch,
             shutdown,
+            said: None,
+            preview: None,
         };
         let ticket = job.ticket();
         std::thread::scope(|scope| {

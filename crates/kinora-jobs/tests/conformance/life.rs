@@ -246,6 +246,7 @@ pub fn progress_is_seen(bench: &Bench) {
         stage: "diffuse".into(),
         done,
         total: 30,
+        preview: (done == 2).then(|| "previews/2.webp".to_owned()),
     };
     for done in [1, 1, 2] {
         bench.store.heartbeat(&ticket, Some(&report(done)), LEASE).unwrap();
