@@ -106,6 +106,14 @@ pub enum Error {
         /// Those of the latents.
         got: usize,
     },
+    /// The model gave numbers that are none: what comes of them would be black or noise.
+    #[error(
+        "step {step}: the model gave numbers that are not finite\nhint: another seed, a lower guidance or --precision f32"
+    )]
+    NotFinite {
+        /// The step, counted from 1 in its part.
+        step: usize,
+    },
     /// More memory would be needed than may be had.
     #[error("about {} of memory needed, {} allowed by {from}\nhint: {hint}", megabytes(*needed_bytes), megabytes(*limit_bytes))]
     Memory {
@@ -166,6 +174,7 @@ impl Error {
                 ErrorKind::Internal
             }
             Self::Model(_) => ErrorKind::Model,
+            Self::NotFinite { .. } => ErrorKind::Internal,
             Self::Memory { .. } => ErrorKind::Memory,
             Self::Cancelled { .. } | Self::Stopped { .. } => ErrorKind::Cancelled,
         }

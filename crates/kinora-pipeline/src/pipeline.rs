@@ -442,7 +442,7 @@ fn kernels_name() -> String {
 }
 
 /// What a model will take once its weights are packed.
-fn model_bytes(folder: &ModelFolder, precision: Precision) -> Result<u64> {
+pub(crate) fn model_bytes(folder: &ModelFolder, precision: Precision) -> Result<u64> {
     let of_convolutions = precision.of_convolutions().map_err(kinora_models::Error::from)?;
     let transformer = packed_bytes(&folder.checkpoint("transformer")?, "blocks.", precision, "");
     let vae = packed_bytes(&folder.checkpoint("vae")?, "", of_convolutions, "");

@@ -8,7 +8,7 @@ use kinora_models::wan::{CacheElement, CacheOptions, Context, KvCache, Timesteps
 use kinora_sampling::{Expert, SamplerRun, Stream, noise_in};
 use kinora_tensor::{Arena, Tensor};
 
-use super::{DOES_NOT_FIT, Known, Settings, scaled_noise};
+use super::{DOES_NOT_FIT, Known, Settings, finite, scaled_noise};
 use crate::latents::take_frames;
 use crate::map::Conditioning;
 use crate::model::Experts;
@@ -104,6 +104,7 @@ pub(crate) fn diffuse_blocks(
             let step = trace::span("step", 0.0);
             let before = run.steps_done();
             let velocity = blocks.velocity(eval.latents, eval.timestep.0, WriteCache::No)?;
+            let velocity = finite(velocity, before)?;
             run.provide(velocity)?;
             drop(step);
             done += run.steps_done() - before;

@@ -112,6 +112,14 @@ pub(crate) fn diffuse(
     )
 }
 
+/// The prediction of a step, if all of it are numbers.
+fn finite(velocity: Tensor, step_index: usize) -> Result<Tensor> {
+    match velocity.as_slice().iter().all(|value| value.is_finite()) {
+        true => Ok(velocity),
+        false => Err(Error::NotFinite { step: step_index + 1 }),
+    }
+}
+
 /// Noise as large as the first level of a schedule wants it.
 fn scaled_noise(mut noise: Tensor, schedule: &Schedule) -> Tensor {
     let scale = schedule.start_scale();
@@ -166,7 +174,7 @@ pub(crate) fn denoise(
             });
         }
         let step = trace::span("step", 0.0);
-        let velocity = denoiser.velocity(&eval)?;
+        let velocity = finite(denoiser.velocity(&eval)?, eval.step_index)?;
         if observer.wants_preview() {
             let frames = previewer.frames(eval.latents, &velocity, eval.sigma)?;
             observer.event(&Event::Preview(&frames));

@@ -9,13 +9,14 @@ mod vae;
 
 use kinora_kernels::{Precision, trace};
 use kinora_media::Frame;
-use kinora_models::clip_vision::ClipVision;
+use kinora_models::clip_vision::{self, ClipVision};
+use kinora_models::umt5;
 use kinora_models::wan::{self, LoadOptions, Residency};
 use kinora_sampling::Expert;
 use kinora_tensor::Tensor;
 use kinora_weights::{Lora, LoraUse, ModelFolder};
 
-use classes::TextKind;
+use classes::{Kinds, TextKind};
 use loras::Loras;
 pub(crate) use slot::Slot;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::description::{Description, WanFacts};
 use crate::diffuse::Previewer;
 use crate::map::whole_frame;
 use crate::options::OpenOptions;
+use crate::outline::Outlined;
 use crate::report::{LoraRecord, ModelRecord};
 
 /// A model that is open: its files are found and understood.
@@ -91,19 +93,8 @@ impl Model {
         let vae_config = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
         let loras = Loras::open(&options.loras)?;
         let transformer_config = wan::Config::from_json(&folder.config("transformer")?)?;
-        let description = match kinds.text {
-            TextKind::MiniLm => Description::read(folder, vae_config.temporal_factor())?,
-            TextKind::Umt5 => {
-                let facts = WanFacts {
-                    transformer: &transformer_config,
-                    experts: 1 + usize::from(kinds.has_second_expert),
-                    vae_spatial_factor: vae_config.spatial_factor(),
-                    vae_temporal_factor: vae_config.temporal_factor(),
-                    names: loras.names().chain([folder.name()]).collect(),
-                };
-                Description::of_wan(folder, &facts)?
-            }
-        };
+        let names = loras.names().chain([folder.name()]).collect();
+        let description = describe(folder, kinds, &transformer_config, &vae_config, names)?;
         Ok(Self {
             record: record(folder)?,
             notes: loras.notes(&folder.checkpoint("transformer")?)?,
@@ -183,6 +174,53 @@ impl Model {
                 .into_iter()
                 .try_for_each(|thread| joined(thread.join()).map(drop))
         })
+    }
+}
+
+/// What is known of the model in `folder` from its headers.
+///
+/// **Errors**: as [`Model::open`].
+pub(crate) fn outlined(folder: &ModelFolder) -> Result<Outlined> {
+    let kinds = classes::read(folder)?;
+    let vae = VaeConfig::read(kinds.vae, &folder.config("vae")?)?;
+    let transformer = wan::Config::from_json(&folder.config("transformer")?)?;
+    let sees_pictures = kinds.has_image_encoder && transformer.image_dim.is_some();
+    Ok(Outlined {
+        description: describe(folder, kinds, &transformer, &vae, vec![folder.name()])?,
+        text: match kinds.text {
+            TextKind::MiniLm => None,
+            TextKind::Umt5 => Some(umt5::Config::from_json(&folder.config("text_encoder")?)?),
+        },
+        image_encoder: match sees_pictures {
+            true => Some(clip_vision::Config::from_json(&folder.config("image_encoder")?)?),
+            false => None,
+        },
+        experts: 1 + usize::from(kinds.has_second_expert),
+        transformer,
+        vae,
+    })
+}
+
+/// Describes a model whose LoRAs and folder have these `names`.
+fn describe(
+    folder: &ModelFolder,
+    kinds: Kinds,
+    transformer: &wan::Config,
+    vae: &VaeConfig,
+    names: Vec<String>,
+) -> Result<Description> {
+    match kinds.text {
+        TextKind::MiniLm => Description::read(folder, vae.temporal_factor()),
+        TextKind::Umt5 => {
+            let facts = WanFacts {
+                transformer,
+                experts: 1 + usize::from(kinds.has_second_expert),
+                vae_spatial_factor: vae.spatial_factor(),
+                vae_temporal_factor: vae.temporal_factor(),
+                names,
+            };
+            Description::of_wan(folder, &facts)
+        }
     }
 }
 
