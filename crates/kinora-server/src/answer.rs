@@ -55,6 +55,7 @@ impl From<crate::Error> for Failure {
             {
                 ApiError::storage_full().into()
             }
+            crate::Error::StorageFull { .. } => ApiError::storage_full().into(),
             other => Self::internal(&other),
         }
     }

@@ -25,6 +25,12 @@ pub enum Error {
         /// What the place said.
         reason: String,
     },
+    /// There is no space left for a file.
+    #[error("no space is left for {key}\nhint: free some space where --files is; jobs are kept and go on afterwards")]
+    StorageFull {
+        /// Its key.
+        key: String,
+    },
     /// A folder or file of the server's own cannot be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

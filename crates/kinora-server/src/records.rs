@@ -94,7 +94,15 @@ impl Records {
     pub(crate) async fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         let folder = FileRef(format!("{FOLDER}/{}", self.kind));
         let mut records = Vec::new();
-        for key in self.files.list(&folder).await? {
+        let mut keys: Vec<FileRef> = self
+            .files
+            .list(Some(&folder))
+            .await?
+            .into_iter()
+            .map(|file| file.key)
+            .collect();
+        keys.sort_unstable();
+        for key in keys {
             let inside = key.0.strip_prefix(&folder.0).and_then(|rest| rest.strip_prefix('/'));
             // What lies deeper, or is half written, is none of ours.
             let name = inside.and_then(|rest| rest.strip_suffix(".json"));

@@ -43,16 +43,18 @@ async fn sweep(app: &App, page: usize) -> Answer<usize> {
     let before = Timestamp(app.clock.now().as_ms().saturating_sub(age));
     let folder = FileRef(FOLDER.to_owned());
     // Files first, then jobs: an input that comes in between is not old.
-    let old = app.files.written_before(&folder, before).await?;
+    let files = app.files.list(Some(&folder)).await?;
+    let old = files.into_iter().filter(|file| file.modified_ms < before.as_ms());
+    let old: BTreeSet<FileRef> = old.map(|file| file.key).collect();
     if old.is_empty() {
         return Ok(0);
     }
-    let old = old.into_iter().collect();
     let unused = app.with_store(move |store| unused(store, old, page)).await?;
     let mut deleted = 0;
     for key in unused {
         // Somebody may have brought the same file again meanwhile.
-        if app.files.was_written_before(&key, before).await? {
+        let file = app.files.head(&key).await?;
+        if file.is_some_and(|file| file.modified_ms < before.as_ms()) {
             app.files.delete(&key).await?;
             deleted += 1;
         }
@@ -127,7 +129,7 @@ mod tests {
         let app = App::new(config, Arc::new(store), clock, files.clone(), Rules::sora());
         assert_eq!(sweep(&app, 2).await.unwrap(), 1);
         for (name, is_there) in [("used", true), ("unused", false), ("new", true)] {
-            let size = files.size(&FileRef(format!("uploads/{name}"))).await.unwrap();
+            let size = files.head(&FileRef(format!("uploads/{name}"))).await.unwrap();
             assert_eq!(size.is_some(), is_there, "{name}");
         }
         assert_eq!(sweep(&app, 2).await.unwrap(), 0);

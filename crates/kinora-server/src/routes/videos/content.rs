@@ -33,8 +33,9 @@ pub(super) async fn content(
     let variant = variant_of(uri.query().unwrap_or_default())?;
     let video = finished(&app, &caller, &id).await?;
     let key = file_of(&video, variant).clone();
-    let size = app.files.size(&key).await?;
-    let size = size.ok_or_else(|| Failure::internal(&format!("{key} of a finished video is not there")))?;
+    let file = app.files.head(&key).await?;
+    let missing = || Failure::internal(&format!("{key} of a finished video is not there"));
+    let size = file.ok_or_else(missing)?.bytes;
     let tag = tag_of(&video, variant);
     let modified = modified_of(&video);
     let facts = AppendHeaders([
@@ -56,7 +57,7 @@ pub(super) async fn content(
     let body = if method == Method::HEAD {
         Body::empty()
     } else {
-        let pieces = app.files.stream(&key, range.clone()).await?;
+        let pieces = app.files.read_range(&key, range.clone()).await?;
         let pieces = pieces.ok_or_else(|| Failure::internal(&format!("{key} was deleted while it was read")))?;
         Body::from_stream(pieces)
     };

@@ -34,7 +34,7 @@ pub(super) async fn delete(State(app): State<App>, caller: Caller, Named(id): Na
     }
     // And what attempts left that did not come to an end.
     for kind in ["videos", "checkpoints", "previews"] {
-        app.files.delete_folder(&FileRef(format!("{kind}/{named}"))).await?;
+        app.files.delete_all(&FileRef(format!("{kind}/{named}"))).await?;
     }
     app.with_store(move |store| store.delete(&job.id)).await?;
     Ok(Json(VideoDeleted::new(named)))
