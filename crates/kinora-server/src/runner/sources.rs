@@ -1,0 +1,76 @@
+//! Brings the files that a job starts from to this machine.
+
+use std::path::{Path, PathBuf};
+
+use kinora_api::{VideoId, failure as code};
+use kinora_jobs::{Failure, JobId, Stop, Store};
+
+use super::derived::Source;
+use super::failure;
+use crate::files::{BlockingFiles, FileRef};
+use crate::work::{Outcome, OutcomeFiles};
+
+/// Finds files.
+pub(super) struct Finder<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) files: &'a BlockingFiles,
+    /// Only videos of this project are looked at.
+    pub(super) project: &'a str,
+    /// Where files go that are not on this machine.
+    pub(super) scratch: &'a Path,
+}
+
+impl Finder<'_> {
+    /// The file on this machine.
+    ///
+    /// **Errors**: how the attempt ends without it.
+    pub(super) fn find(&self, source: Source<'_>) -> Result<PathBuf, Stop> {
+        match source {
+            Source::Picture(key) | Source::Clip(key) => self
+                .fetch(key)?
+                .ok_or_else(|| missing("The input is not there any more.")),
+            Source::Video(id) => self.video(&self.files_of(id)?),
+            Source::Latents(id) => {
+                let files = self.files_of(id)?;
+                let latents = files.latents.as_ref().map(|key| self.fetch(key)).transpose()?;
+                latents.flatten().map_or_else(|| self.video(&files), Ok)
+            }
+        }
+    }
+
+    fn video(&self, files: &OutcomeFiles) -> Result<PathBuf, Stop> {
+        self.fetch(&files.video)?
+            .ok_or_else(|| missing("The video that this one starts from is not there any more."))
+    }
+
+    fn files_of(&self, id: &VideoId) -> Result<OutcomeFiles, Stop> {
+        let gone = || missing(&format!("The video {id} is not there any more."));
+        let job = match self.store.get(&JobId(id.to_string())) {
+            Ok(job) if job.project == self.project => job,
+            Ok(_) | Err(kinora_jobs::Error::NotFound { .. }) => return Err(gone()),
+            Err(error) if error.is_transient() => {
+                return Err(Stop::TryAgain(Failure::new(code::INTERNAL_ERROR, error.to_string())));
+            }
+            Err(error) => return Err(Stop::Store(error)),
+        };
+        let result = job.result.ok_or_else(gone)?;
+        let outcome: Outcome =
+            serde_json::from_value(result).map_err(|error| failure::internal("the outcome of another job", &error))?;
+        Ok(outcome.files)
+    }
+
+    fn fetch(&self, key: &FileRef) -> Result<Option<PathBuf>, Stop> {
+        if let Some(path) = self.files.local_path(key) {
+            return Ok(path.is_file().then_some(path));
+        }
+        // The ending says what is in it; the rest of the key must not decide where it lies.
+        let name = key.0.replace('/', "-");
+        let path = self.scratch.join(name);
+        let found = self.files.fetch_to(key, &path);
+        Ok(found.map_err(|error| failure::of_files(&error))?.then_some(path))
+    }
+}
+
+fn missing(message: &str) -> Stop {
+    Stop::Failed(Failure::new(code::INVALID_INPUT, message))
+}
