@@ -132,10 +132,10 @@ fn guidance_gives_the_same_numbers_either_way() {
 
 #[test]
 fn numbers_that_are_none_end_the_run_in_their_step() {
-    let good = Tensor::from_vec(vec![1.0, -2.0], [1, 1, 1, 1, 2]).unwrap();
+    let good = Tensor::from_slice(&[1.0, -2.0], [1, 1, 1, 1, 2]).unwrap();
     assert_eq!(finite(good, 0).unwrap().as_slice(), [1.0, -2.0]);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let bad = Tensor::from_vec(vec![1.0, bad], [1, 1, 1, 1, 2]).unwrap();
+        let bad = Tensor::from_slice(&[1.0, bad], [1, 1, 1, 1, 2]).unwrap();
         assert!(matches!(finite(bad, 3), Err(Error::NotFinite { step: 4 })));
     }
 }
