@@ -39,7 +39,7 @@ pub use caller::{Caller, Scope};
 pub use catalogue::Catalogue;
 pub use config::{Config, Limits, Tls};
 pub use error::{Error, Result};
-pub use files::{BlockingFiles, FileInfo, FileRef, FileStream, Files};
+pub use files::{BlockingFiles, FileInfo, FileRef, FileStream, Files, install_crypto};
 pub use hooks::{Sender, start_sender};
 pub use http::Server;
 pub use observe::{LogFormat, LogOptions, Logs, init, span_of_job};

@@ -50,7 +50,7 @@ fn worker_command(config: &Config, program: &Path) -> impl Fn(usize) -> Command 
             command.arg("--model").arg(model);
         }
         if let Some(bytes) = memory {
-            command.arg("--max-memory").arg(bytes.to_string());
+            command.arg("--max-memory").arg(format!("{}MB", bytes as f64 / 1e6));
         }
         if workers > 1 {
             let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() / workers);
@@ -91,9 +91,13 @@ pub async fn run(config: Config) -> Result<()> {
     let sweeper = retention::start(app.clone());
     println!("Kinora listens on http://{bound}");
     println!("models: {}", config.models.join(", "));
-    let served = axum::serve(listener, app.router())
-        .with_graceful_shutdown(asked_to_end())
-        .await;
+    let stop_workers = workers.stopper();
+    let ended = async move {
+        asked_to_end().await;
+        // Ctrl-C reaches the workers too: they must not be started again while open requests are answered.
+        stop_workers();
+    };
+    let served = axum::serve(listener, app.router()).with_graceful_shutdown(ended).await;
     sweeper.abort();
     workers.shut_down(GRACE).await;
     served.map_err(io("answer on", Path::new(&address)))

@@ -33,7 +33,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{Error, Result};
 
 pub use blocking::BlockingFiles;
-pub(crate) use place::install_crypto;
+pub use place::install_crypto;
 
 /// Files up to this size go to a bucket in one request; larger ones in parts of it.
 const PART_BYTES: usize = 8 << 20;
@@ -130,10 +130,12 @@ impl Files {
     /// Files in memory: a place that is no folder, for tests.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self {
-            place: Arc::new(object_store::memory::InMemory::new()),
-            folder: None,
-        }
+        Self::of(Arc::new(object_store::memory::InMemory::new()))
+    }
+
+    /// Files in another place.
+    pub(crate) const fn of(place: Arc<dyn ObjectStore>) -> Self {
+        Self { place, folder: None }
     }
 
     /// Where a file of this key lies or would lie on this machine; `None` if the place is no folder, or for a key that is

@@ -40,7 +40,7 @@ pub(super) fn bucket(url: &str) -> Result<Arc<dyn ObjectStore>> {
 }
 
 /// Makes ring the cryptography of this process, once. Everything that speaks TLS calls this first.
-pub(crate) fn install_crypto() {
+pub fn install_crypto() {
     static ONCE: Once = Once::new();
     // It fails only if there is one already, which is as good.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kinora_api::Rules;
-use kinora_jobs::{Claim, Failure, ManualClock, Retry, SqliteStore, Store, Submission};
+use kinora_jobs::{Claim, Failure, ManualClock, Retry, SqliteStore, Submission};
 use serde_json::json;
 
 use super::*;

@@ -11,6 +11,8 @@ mod finish;
 mod pace;
 mod request;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::cell::RefCell;

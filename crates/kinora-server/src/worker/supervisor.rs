@@ -76,6 +76,14 @@ impl Supervisor {
         move || locked(&status).clone()
     }
 
+    /// A handle that asks all workers to end, as [`Supervisor::shut_down`] does, and does not wait: none is started again
+    /// from then on.
+    #[must_use]
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let stop = self.stop.clone();
+        move || drop(stop.send(true))
+    }
+
     /// Asks all workers to give their jobs back and to end, and ends those that have not after `grace`.
     pub async fn shut_down(self, grace: Duration) {
         // Nobody listens any more if all have ended.
