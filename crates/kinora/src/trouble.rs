@@ -78,6 +78,9 @@ fn code(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<kinora_eval::Error>() {
             return code_of(error.kind());
         }
+        if let Some(error) = cause.downcast_ref::<kinora_server::Error>() {
+            return code_of_server(error);
+        }
         if cause.is::<Usage>() || cause.is::<kinora_kernels::Error>() {
             return 2;
         }
@@ -92,6 +95,14 @@ fn code(error: &anyhow::Error) -> u8 {
         }
     }
     1
+}
+
+fn code_of_server(error: &kinora_server::Error) -> u8 {
+    match error {
+        kinora_server::Error::Pipeline(error) => code_of(error.kind()),
+        kinora_server::Error::Setting { .. } => 2,
+        _ => code_of(ErrorKind::Output),
+    }
 }
 
 const fn code_of(kind: ErrorKind) -> u8 {

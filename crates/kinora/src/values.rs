@@ -139,6 +139,31 @@ pub fn threads(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, MAX_THREADS, "--threads 2")
 }
 
+/// `--limit` of `kinora jobs list`.
+pub fn jobs(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, 100, "--limit 50")
+}
+
+/// `--keep-days`.
+pub fn days(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, 36_500, "--keep-days 30")
+}
+
+/// `--workers`.
+pub fn workers(text: &str) -> Result<u32, String> {
+    whole_u32(text, 0, 64, "--workers 1")
+}
+
+/// `--header-seconds` and `--body-seconds`.
+pub fn wait(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, 3600, "--body-seconds 30")
+}
+
+/// `--connections`, `--requests-per-minute`, `--jobs-per-key`.
+pub fn connections(text: &str) -> Result<u32, String> {
+    whole_u32(text, 1, 1_000_000, "--connections 4096")
+}
+
 /// `--limit`.
 pub fn limit(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, MAX_PROMPTS, "--limit 24")

@@ -3,11 +3,14 @@
 mod decode;
 mod eval;
 mod generate;
+mod jobs;
 mod models;
 mod output;
 mod pull;
+mod serve;
 mod tasks;
 mod weights;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,14 +25,20 @@ use eval::EVAL_EXAMPLES;
 pub use eval::Eval;
 use generate::GENERATE_EXAMPLES;
 pub use generate::Generate;
+use jobs::JOBS_EXAMPLES;
+pub use jobs::{Jobs, JobsAction};
 use models::MODELS_EXAMPLES;
 pub use models::{Models, ModelsAction};
 pub use output::OutputFiles;
 use pull::PULL_EXAMPLES;
 pub use pull::Pull;
+use serve::SERVE_EXAMPLES;
+pub use serve::Serve;
 pub use tasks::Tasks;
 use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};
 pub use weights::{Convert, KeptOr, Quantize};
+use worker::WORKER_EXAMPLES;
+pub use worker::Worker;
 
 /// The model that is used when none is named.
 pub const DEFAULT_MODEL: &str = "toybox";
@@ -75,6 +84,15 @@ pub enum Command {
         after_help = "Examples:\n  kinora parse \"first a cat sleeps, then it jumps\"\n  kinora parse - --json < prompt.txt"
     )]
     Parse(Parse),
+    /// Answer OpenAI's Videos API and Kinora's own over HTTP
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<Serve>),
+    /// Make the videos of a server's queue, here or on another machine
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(Worker),
+    /// List, watch, cancel, retry or delete the jobs of a server
+    #[command(after_help = JOBS_EXAMPLES)]
+    Jobs(Jobs),
     /// Score a model: make a clip of each prompt of a set and let the judge look at it
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Box<Eval>),

@@ -5,14 +5,17 @@ mod decode;
 mod eval;
 mod generate;
 mod inspect;
+mod jobs;
 mod models;
 mod parse;
 mod profile;
 mod pull;
 mod quantize;
+mod serve;
 mod shell;
 mod table;
 mod weights_file;
+mod worker;
 
 use crate::args::Command;
 
@@ -24,6 +27,9 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Models(args) => models::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Parse(args) => parse::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Worker(args) => worker::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),
