@@ -218,7 +218,8 @@ pub(crate) fn oriented(frame: Frame, orientation: u16) -> Frame {
     }
 }
 
-/// Writes one frame as a JPEG (`.jpg`, `.jpeg`) or PNG (`.png`), whole or not at all. JPEG holds no metadata here.
+/// Writes one frame as a JPEG (`.jpg`, `.jpeg`), WebP (`.webp`) or PNG (`.png`), whole or not at all. JPEG and WebP hold no
+/// metadata here.
 ///
 /// # Errors
 /// Another extension, or what the system says.
@@ -229,6 +230,7 @@ pub fn write_image(path: &Path, frame: &Frame, quality: Quality, metadata: &[(St
         .unwrap_or_default();
     let bytes = match extension.as_str() {
         "png" => png::encode(frame, metadata, false)?,
+        "webp" => webp::still(frame, quality)?,
         "jpg" | "jpeg" => {
             let mut out = Vec::new();
             let mut encoder = jpeg_encoder::Encoder::new(&mut out, quality.get().max(1));
@@ -249,8 +251,8 @@ pub fn write_image(path: &Path, frame: &Frame, quality: Quality, metadata: &[(St
         other => {
             return Err(Error::InvalidOption {
                 option: "output",
-                reason: format!("images are written as png or jpg, not {other:?}"),
-                hint: "end the name in .png or .jpg".into(),
+                reason: format!("images are written as png, jpg or webp, not {other:?}"),
+                hint: "end the name in .png, .jpg or .webp".into(),
             });
         }
     };
@@ -287,6 +289,22 @@ mod tests {
             );
             assert_eq!(f.pixel(x, y)[0], 255, "orientation {orientation}");
         }
+    }
+
+    #[test]
+    fn a_webp_that_does_not_move_is_read_back() {
+        let folder = std::env::temp_dir().join(format!("kinora-still-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (width, height) in [(64, 48), (33, 17)] {
+            let path = folder.join("still.webp");
+            let frame = Frame::filled(width, height, [200, 40, 40]).unwrap();
+            write_image(&path, &frame, Quality::default(), &[]).unwrap();
+            let read = read_image(&path, &Limits::default()).unwrap();
+            assert_eq!((read.format, read.animated), ("webp", false));
+            assert_eq!((read.frame.width_px, read.frame.height_px), (width, height));
+            assert!(crate::psnr(&frame, &read.frame).unwrap() > 30.0);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -193,8 +193,8 @@ impl Runner for Sleeper {
 
 #[test]
 fn two_workers_do_nearly_twice_as_much() {
-    const JOBS: u32 = 20;
-    const LONG: Duration = Duration::from_millis(150);
+    const JOBS: u32 = 8;
+    const LONG: Duration = Duration::from_millis(700);
     let took = |workers: u32| {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("jobs.db"));
@@ -226,7 +226,7 @@ fn two_workers_do_nearly_twice_as_much() {
     let (one, two) = (took(1), took(2));
     let times = one.as_secs_f64() / two.as_secs_f64();
     println!("one worker {one:?}, two {two:?}: {times:.2} times");
-    assert!(times >= 1.8, "{times}");
+    assert!(times >= 1.9, "{times}");
 }
 
 #[test]

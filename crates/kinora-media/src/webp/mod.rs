@@ -10,7 +10,7 @@ pub(crate) use read::{WebPClip, frames_and_duration, metadata};
 
 use crate::temp::{Spool, TempFile};
 use crate::writer::{ClipEncoder, WriteOptions};
-use crate::{Error, Frame, Result, vp8, xmp};
+use crate::{Error, Frame, Quality, Result, vp8, xmp};
 
 /// Lossy animated WebP.
 pub(crate) struct WebPEncoder {
@@ -70,6 +70,14 @@ impl ClipEncoder for WebPEncoder {
         })?;
         out.write(&xmp_chunk)
     }
+}
+
+/// A picture that does not move: the simple form of the container, lossy, without metadata.
+pub(crate) fn still(frame: &Frame, quality: Quality) -> Result<Vec<u8>> {
+    vp8::check_size(frame.width_px, frame.height_px)?;
+    let picture = chunk(b"VP8 ", &vp8::encode(frame, quality)?);
+    // A frame of the largest size is far below the limit of the container.
+    Ok(chunk(b"RIFF", &[&b"WEBP"[..], &picture].concat()))
 }
 
 fn u24(n: u32) -> [u8; 3] {

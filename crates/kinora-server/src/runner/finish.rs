@@ -110,18 +110,14 @@ fn look_through(place: &Place, progress: &mut Progress<'_>) -> Result<Seen, Stop
         poster.push(&frame);
     }
     let (_, poster) = poster.finish().ok_or_else(|| refused(kinora_media::Error::NoFrames))?;
-    write_thumbnail(&place.folder.join(THUMBNAIL), &poster).map_err(refused)?;
+    let poster = thumbnail(&poster, THUMBNAIL_PX).map_err(refused)?;
+    write_image(&place.folder.join(THUMBNAIL), &poster, Quality::default(), &[]).map_err(refused)?;
     let sheet = sheet.finish().map_err(refused)?;
     write_image(&place.folder.join(SHEET), &sheet, Quality::default(), &[]).map_err(refused)?;
     Ok(Seen { fps, frames, size })
 }
 
-fn write_thumbnail(path: &Path, poster: &Frame) -> kinora_media::Result<()> {
-    let picture = thumbnail(poster, THUMBNAIL_PX)?;
-    write_webp(path, &[picture], Fps::new(1, 1)?)
-}
-
-/// A WebP: a picture, or pictures that move.
+/// A WebP whose pictures move.
 pub(super) fn write_webp(path: &Path, pictures: &[Frame], fps: Fps) -> kinora_media::Result<()> {
     let first = pictures.first().ok_or(kinora_media::Error::NoFrames)?;
     let options = WriteOptions::new(first.width_px, first.height_px, fps);

@@ -133,12 +133,9 @@ pub fn outcome(job: &Job) -> Outcome {
 pub fn submit(store: &dyn Store, work: &Work) -> JobId {
     let request = serde_json::to_value(work).unwrap();
     let mut submission = Submission::new("p", "k", &format!("video/{}", work.engine), request);
-    let mut random = [0; 16];
+    let mut random = [0; kinora_api::RANDOM_BYTES];
     getrandom::fill(&mut random).unwrap();
-    let id = VideoId::new(
-        1_800_000_000,
-        random.into_iter().collect::<Vec<u8>>().try_into().unwrap(),
-    );
+    let id = VideoId::new(1_800_000_000, random);
     submission.id = Some(JobId(id.to_string()));
     store.submit(&submission).unwrap().job.id
 }
