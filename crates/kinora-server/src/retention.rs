@@ -176,7 +176,9 @@ fn useless(place: &str, id: &str, names: &BTreeSet<String>, job: Option<&Job>, n
 fn texts_of(value: Option<&Value>) -> BTreeSet<String> {
     fn collect(value: &Value, texts: &mut BTreeSet<String>) {
         match value {
-            Value::String(text) => drop(texts.insert(text.clone())),
+            Value::String(text) => {
+                texts.insert(text.clone());
+            }
             Value::Array(entries) => entries.iter().for_each(|entry| collect(entry, texts)),
             Value::Object(fields) => fields.values().for_each(|entry| collect(entry, texts)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -57,11 +57,14 @@ async fn files_come_back_as_they_were() {
         assert!(!files.fetch_to(&key("videos/b"), &to).await.unwrap());
 
         let keys = |listed: Vec<kinora_server::FileInfo>| listed.into_iter().map(|file| file.key.0).collect::<Vec<_>>();
-        assert_eq!(keys(files.list(Some(&key("videos"))).await.unwrap()), [video.0.clone()]);
+        assert_eq!(
+            keys(files.list(Some(&key("videos"))).await.unwrap()),
+            std::slice::from_ref(&video.0)
+        );
         assert_eq!(files.names_in(&key("videos")).await.unwrap(), ["a"]);
         files.delete_all(&key("videos/a")).await.unwrap();
         files.delete_all(&key("videos/a")).await.unwrap();
-        assert_eq!(keys(files.list(None).await.unwrap()), [small.0.clone()]);
+        assert_eq!(keys(files.list(None).await.unwrap()), std::slice::from_ref(&small.0));
         files.delete(&small).await.unwrap();
         files.delete(&small).await.unwrap();
         assert!(files.list(None).await.unwrap().is_empty());

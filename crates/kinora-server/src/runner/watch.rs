@@ -182,15 +182,11 @@ impl Observer for Watcher<'_, '_, '_> {
                 shared.step = *step;
                 tracing::info!(job = %shared.place.job, step, "the run goes on from a checkpoint");
             }
+            // Parts after the first are mapped between steps.
             Event::StageStarted {
                 stage: stage @ (Stage::Parse | Stage::Map),
                 ..
-            } => {
-                // Parts after the first are mapped between steps.
-                if shared.part.0 == 0 && shared.step == 0 {
-                    shared.report(*stage, 0, 1);
-                }
-            }
+            } if shared.part.0 == 0 && shared.step == 0 => shared.report(*stage, 0, 1),
             Event::Progress { stage, done, of } => shared.progress(*stage, *done as u64, *of as u64),
             Event::Preview(pictures) => shared.preview(pictures),
             Event::Note(note) => shared.note(note),

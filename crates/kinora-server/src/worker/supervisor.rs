@@ -70,7 +70,6 @@ impl Supervisor {
     }
 
     /// A handle that tells the same later, for health and metrics.
-    #[must_use]
     pub fn watch(&self) -> impl Fn() -> Vec<WorkerStatus> + Send + Sync + Clone + 'static {
         let status = self.status.clone();
         move || locked(&status).clone()
@@ -78,10 +77,12 @@ impl Supervisor {
 
     /// A handle that asks all workers to end, as [`Supervisor::shut_down`] does, and does not wait: none is started again
     /// from then on.
-    #[must_use]
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let stop = self.stop.clone();
-        move || drop(stop.send(true))
+        move || {
+            // Nobody listens any more if all have ended.
+            stop.send(true).ok();
+        }
     }
 
     /// Asks all workers to give their jobs back and to end, and ends those that have not after `grace`.
