@@ -39,7 +39,7 @@ pub(crate) fn request_of(work: &Work, model: &Description, output: &Path) -> Res
     request.steps = options.steps;
     // Guidance with two predictions is what the pipeline has; an embedded one is part of a model's preset.
     request.guidance_scale = options
-        .true_cfg_scale
+        .true_cfg_scale // tidy: word: the name that other servers gave the field
         .or(options.guidance_scale)
         .map(|scale| scale as f32);
     request.guidance_scale_low = options.guidance_scale_2.map(|scale| scale as f32);
