@@ -1,11 +1,11 @@
 //! What all requests share, and the routes as one service.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use kinora_api::{ModelRules, Rules};
+use kinora_dispatch::Dispatch;
 use kinora_jobs::{Clock, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::events::Bell;
 use crate::hooks::Endpoints;
 use crate::http::layers;
 use crate::observe::{self, Metrics, Readiness};
-use crate::{Config, Files, routes};
+use crate::{Catalogue, Config, Files, Keys, routes};
 
 /// Inputs that are looked into at once: each may take the memory of a large picture.
 const LOOKS: usize = 2;
@@ -29,8 +29,10 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) files: Files,
     pub(crate) rules: Arc<Rules>,
-    /// Which real model makes the videos of a model of the rules.
-    pub(crate) engines: Arc<BTreeMap<String, String>>,
+    /// The models behind the names of the rules; without, each name is a model itself.
+    pub(crate) catalogue: Option<Arc<Catalogue>>,
+    /// Workers on other machines.
+    pub(crate) dispatch: Option<Arc<Mutex<Dispatch>>>,
     /// Whether the server is about to end.
     pub(crate) stopping: CancellationToken,
     /// Places for looking into inputs.
@@ -73,7 +75,8 @@ impl App {
             clock,
             files,
             rules: Arc::new(rules),
-            engines: Arc::default(),
+            catalogue: None,
+            dispatch: None,
             stopping: CancellationToken::new(),
             looks: Arc::new(Semaphore::new(LOOKS)),
             bell: Bell::default(),
@@ -82,11 +85,32 @@ impl App {
         }
     }
 
-    /// With these real models behind the names of the rules. A name that is not among them is a real model itself.
+    /// With these models: requests are checked against what they make and take.
     #[must_use]
-    pub fn with_engines(mut self, engines: BTreeMap<String, String>) -> Self {
-        self.engines = Arc::new(engines);
+    pub fn with_catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.rules = Arc::new(catalogue.rules().clone());
+        self.catalogue = Some(Arc::new(catalogue));
         self
+    }
+
+    /// With workers on other machines, who hear of new jobs through `dispatch`.
+    #[must_use]
+    pub fn with_dispatch(mut self, dispatch: Option<Dispatch>) -> Self {
+        self.dispatch = dispatch.map(Mutex::new).map(Arc::new);
+        self
+    }
+
+    /// Tells workers on other machines that there is work.
+    pub(crate) fn nudge(&self) {
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.lock().unwrap_or_else(PoisonError::into_inner).nudge();
+        }
+    }
+
+    /// The keys of this server.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys::new(&self.files, self.store.clone(), self.clock.clone())
     }
 
     /// The model of this name, or the first one without a name.
@@ -94,7 +118,9 @@ impl App {
     /// **Errors**: 400 for a name that is not served.
     pub(crate) fn model<'a>(&'a self, name: Option<&'a str>) -> Answer<Chosen<'a>> {
         let rules = self.rules.model(name)?;
-        let engine = self.engines.get(&rules.name).map_or(&*rules.name, String::as_str);
+        let catalogue = self.catalogue.as_ref();
+        let engine = catalogue.and_then(|catalogue| catalogue.engine_of(&rules.name));
+        let engine = engine.unwrap_or(&rules.name);
         Ok(Chosen {
             rules,
             name: name.unwrap_or(&rules.name),

@@ -1,7 +1,7 @@
 //! The models that a server serves: what they are called, what they make, and whether a piece of work fits into a worker.
 //! Only headers are read, so the process that answers requests holds no weights.
 
-use kinora_api::{ApiError, Lengths, ModelRules, ModelView, Rules, Seconds, Size, Sizes};
+use kinora_api::{ApiError, Lengths, ModelRules, Rules, Seconds, Size, Sizes};
 use kinora_pipeline::{Error as PipelineError, Outline, PrecisionChoice, Size as ClipSize};
 
 use crate::runner::{apply_unseen, one_line, request_of};
@@ -92,21 +92,10 @@ impl Catalogue {
         self.served(name).map(|model| model.engine.as_str())
     }
 
-    /// The models for `/api/models`. Whether one is loaded is known by the workers, not here: it says no.
+    /// The licence of the weights behind `name`, if they say it.
     #[must_use]
-    pub fn views(&self) -> Vec<ModelView> {
-        let views = self.rules.models.iter().map(|rules| ModelView {
-            id: rules.name.clone(),
-            object: Default::default(),
-            aliases: rules.aliases.clone(),
-            loaded: false,
-            licence: self.served(&rules.name).and_then(|model| model.outline.licence.clone()),
-            default_size: rules.default_size,
-            default_seconds: rules.default_seconds,
-            sizes: Vec::new(),
-            seconds: Vec::new(),
-        });
-        views.collect()
+    pub fn licence_of(&self, name: &str) -> Option<&str> {
+        self.served(name)?.outline.licence.as_deref()
     }
 
     /// Whether a worker can do `work`: its model takes the values, and the memory plan fits into what a worker may hold.
@@ -220,6 +209,8 @@ mod tests {
             seed: 1,
             options: kinora_api::Options::default(),
             remixed_from: None,
+            traceparent: None,
+            sources: Default::default(),
         }
     }
 
@@ -236,9 +227,14 @@ mod tests {
             catalogue.rules().model(Some(name)).unwrap();
         }
         assert_eq!(catalogue.engine_of("sora-3"), None);
-        let names: Vec<_> = catalogue.views().into_iter().map(|view| view.id).collect();
+        let names: Vec<_> = catalogue
+            .rules()
+            .models
+            .iter()
+            .map(|rules| rules.name.clone())
+            .collect();
         assert_eq!(names, ["sora-2", "toybox"]);
-        assert!(catalogue.views().iter().all(|view| view.licence.is_some()));
+        assert!(names.iter().all(|name| catalogue.licence_of(name).is_some()));
         let own = catalogue.rules().model(Some("toybox")).unwrap();
         assert_eq!(own.default_size, Size::new(512, 288));
         assert!(own.sizes.check(Size::new(90, 64)).is_ok() && own.sizes.check(Size::new(91, 64)).is_err());

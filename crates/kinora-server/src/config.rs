@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kinora_dispatch::DispatchOptions;
+
 use crate::{Error, Result};
 
 /// How a server is set up.
@@ -33,6 +35,8 @@ pub struct Config {
     pub max_memory_bytes: Option<u64>,
     /// Whether webhooks and pulled pictures may come from private addresses too: for tests and closed networks.
     pub allow_private_addresses: bool,
+    /// NATS, through which workers on other machines get jobs; none if absent.
+    pub nats: Option<DispatchOptions>,
     /// What one connection, request or key may take.
     pub limits: Limits,
 }
@@ -99,6 +103,7 @@ impl Config {
             workers: 1,
             max_memory_bytes: None,
             allow_private_addresses: false,
+            nats: None,
             limits: Limits::default(),
         }
     }

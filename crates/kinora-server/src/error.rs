@@ -12,6 +12,9 @@ pub enum Error {
     /// The record of jobs does not answer, or refuses.
     #[error(transparent)]
     Jobs(#[from] kinora_jobs::Error),
+    /// Workers on other machines cannot be served.
+    #[error(transparent)]
+    Dispatch(#[from] kinora_dispatch::Error),
     /// A model cannot be opened, or does not make what is asked.
     #[error(transparent)]
     Pipeline(#[from] kinora_pipeline::Error),

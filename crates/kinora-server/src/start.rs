@@ -1,29 +1,36 @@
 //! A server from its settings: opens what it needs, answers, and ends in order.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use kinora_jobs::{Clock, SqliteStore, Store, SystemClock};
+use kinora_dispatch::Dispatch;
+use kinora_jobs::{Clock, SystemClock, open_store};
 use tokio::process::Command;
 
 use crate::worker::Supervisor;
-use crate::{App, Catalogue, Config, Error, Files, Result, retention};
+use crate::{App, Catalogue, Config, CreatedKey, Error, Files, Keys, Result, Server, retention, start_sender};
 
 /// How long workers may take to give their jobs back.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Opens the record of jobs that `jobs` names: a file of SQLite.
+/// The keys of a server whose folder is `folder`, for whoever administers it. `jobs` and `files` are as in [`Config`].
 ///
-/// **Errors**: [`Error::Jobs`], [`Error::Setting`] for a database that this build cannot use.
-pub fn open_store(jobs: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
-    if let Some((scheme, _)) = jobs.split_once("://") {
-        return Err(Error::Setting {
-            what: "--jobs",
-            problem: format!("{scheme}:// is no record of jobs that this program can open"),
-            hint: "a file, for example jobs.db".into(),
-        });
-    }
-    Ok(Arc::new(SqliteStore::open(Path::new(jobs), clock)?))
+/// **Errors**: a record or a place for files that cannot be opened.
+pub fn open_keys(folder: &Path, jobs: Option<&str>, files: Option<&str>) -> Result<Keys> {
+    crate::files::install_crypto();
+    let config = Config {
+        jobs: jobs.map(str::to_owned),
+        files: files.map(str::to_owned),
+        ..Config::new(SocketAddr::from(([127, 0, 0, 1], 0)), folder.to_owned())
+    };
+    let (jobs, files) = places(&config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Ok(Keys::new(
+        &Files::open(&files)?,
+        open_store(&jobs, clock.clone())?,
+        clock,
+    ))
 }
 
 /// Where the record of jobs and the files of `config` are, as a worker is told.
@@ -65,6 +72,7 @@ fn worker_command(config: &Config, program: &Path) -> impl Fn(usize) -> Command 
 /// **Errors**: whatever cannot be opened; an address that cannot be listened on.
 pub async fn run(config: Config) -> Result<()> {
     crate::files::install_crypto();
+    config.check()?;
     let io = |action, path: &Path| {
         let path = path.to_owned();
         move |source| Error::Io { action, path, source }
@@ -73,34 +81,70 @@ pub async fn run(config: Config) -> Result<()> {
     let (jobs, files) = places(&config);
     let catalogue = Catalogue::open(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let store = open_store(&jobs, clock.clone())?;
-    let app = App::new(
-        config.clone(),
-        store,
-        clock,
-        Files::open(&files)?,
-        catalogue.rules().clone(),
-    );
-
-    let address = config.address.to_string();
-    let listener = tokio::net::TcpListener::bind(config.address).await;
-    let listener = listener.map_err(io("listen on", Path::new(&address)))?;
-    let bound = listener.local_addr().map_err(io("listen on", Path::new(&address)))?;
+    let (store, dispatch) = blocking({
+        let (clock, nats) = (clock.clone(), config.nats.clone());
+        move || {
+            let store = open_store(&jobs, clock)?;
+            let dispatch = nats.map(|nats| Dispatch::start(nats, store.clone())).transpose()?;
+            Ok((store, dispatch))
+        }
+    })
+    .await?;
+    warn_of_hints(dispatch.as_ref());
+    let rules = catalogue.rules().clone();
+    let app = App::new(config.clone(), store, clock, Files::open(&files)?, rules)
+        .with_catalogue(catalogue)
+        .with_dispatch(dispatch);
+    let first_key = if config.keys {
+        app.keys().first_run().await?
+    } else {
+        None
+    };
+    let server = Server::bind(app.clone()).await?;
     let program = std::env::current_exe().map_err(io("find the program", Path::new("kinora")))?;
     let workers = Supervisor::start(config.workers, worker_command(&config, &program));
     let sweeper = retention::start(app.clone());
-    println!("Kinora listens on http://{bound}");
-    println!("models: {}", config.models.join(", "));
+    let sender = start_sender(app);
+    announce(&config, server.address(), first_key.as_ref());
     let stop_workers = workers.stopper();
     let ended = async move {
         asked_to_end().await;
         // Ctrl-C reaches the workers too: they must not be started again while open requests are answered.
         stop_workers();
     };
-    let served = axum::serve(listener, app.router()).with_graceful_shutdown(ended).await;
+    let served = server.run(ended).await;
     sweeper.abort();
+    sender.abort();
     workers.shut_down(GRACE).await;
-    served.map_err(io("answer on", Path::new(&address)))
+    served
+}
+
+/// Runs what blocks (databases, brokers) beside the tasks of the server.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn warn_of_hints(dispatch: Option<&Dispatch>) {
+    if let Some(warning) = dispatch.and_then(|dispatch| dispatch.durability().warning()) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What whoever starts a server has to know. The key is shown here and never again.
+fn announce(config: &Config, address: SocketAddr, first_key: Option<&CreatedKey>) {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    println!("Kinora listens on {scheme}://{address}");
+    println!(
+        "models: {} (the first one answers to sora-2 too)",
+        config.models.join(", ")
+    );
+    if let Some(key) = first_key {
+        println!("the first key, which is shown only once: {}", key.reveal());
+    }
+    println!("try:    curl {scheme}://{address}/v1/videos -F prompt=\"a red car drives along a road\"");
 }
 
 /// Ends when somebody asks the program to end.

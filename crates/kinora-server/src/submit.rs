@@ -1,5 +1,6 @@
 //! From typed work to a job: the one place where the server puts something into the queue.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use axum::http::HeaderMap;
@@ -10,8 +11,8 @@ use sha2::{Digest, Sha256};
 use crate::answer::{Answer, Failure};
 use crate::hooks;
 use crate::observe;
-use crate::view::unix_seconds;
-use crate::work::Work;
+use crate::view::{finished, unix_seconds};
+use crate::work::{OutcomeFiles, Work};
 use crate::{App, Caller};
 
 /// The longest `Idempotency-Key`, in bytes.
@@ -33,6 +34,10 @@ pub(crate) async fn submit(app: &App, caller: &Caller, headers: &HeaderMap, work
 pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, works: Vec<Work>) -> Answer<Vec<Job>> {
     check_room(app)?;
     let key = idempotency_key(headers)?;
+    if let Some(catalogue) = &app.catalogue {
+        works.iter().try_for_each(|work| catalogue.admit(work))?;
+    }
+    check_jobs_of_key(app, caller, works.len()).await?;
     let webhooks = hooks::names_for(app, &caller.project).await?;
     let mut submissions = Vec::with_capacity(works.len());
     for (index, mut work) in works.into_iter().enumerate() {
@@ -42,6 +47,7 @@ pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, 
         } else {
             observe::traceparent(headers)
         };
+        work.sources = sources_of(app, caller, &work).await?;
         let kind = format!("video/{}", work.engine);
         let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
         let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);
@@ -73,6 +79,33 @@ pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, 
         Ok(made.into_iter().map(|(job, _)| job).collect())
     })
     .await
+    .inspect(|_| app.nudge())
+}
+
+/// The files that `work` starts from.
+///
+/// **Errors**: 404 for a video that is not there, not finished, or has expired.
+async fn sources_of(app: &App, caller: &Caller, work: &Work) -> Answer<BTreeMap<String, OutcomeFiles>> {
+    let mut sources = BTreeMap::new();
+    for id in work.task.videos() {
+        let video = finished(app, caller, id.as_str()).await?;
+        sources.insert(id.to_string(), video.outcome.files);
+    }
+    Ok(sources)
+}
+
+/// **Errors**: 429 if the key would have more unfinished jobs than it may. Requests at the same moment may pass together.
+async fn check_jobs_of_key(app: &App, caller: &Caller, more: usize) -> Answer<()> {
+    let Some(limit) = app.config.limits.jobs_per_key else {
+        return Ok(());
+    };
+    let loads = app.with_store(|store| store.load()).await?;
+    let own = loads.iter().find(|load| load.key == caller.key);
+    let unfinished = own.map_or(0, |load| load.queued + load.running);
+    if unfinished + more as u64 > u64::from(limit) {
+        return Err(ApiError::too_many_jobs(u64::from(limit), 10_000).into());
+    }
+    Ok(())
 }
 
 /// **Errors**: 507 if there is so little room that a video may not fit.

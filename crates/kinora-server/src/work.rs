@@ -39,6 +39,9 @@ pub struct Work {
     /// The place in the trace of the request that asked for it, as W3C's `traceparent` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The files of the finished videos that the task names, by their ids: a worker elsewhere sees no jobs but its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, OutcomeFiles>,
 }
 
 impl Work {
@@ -99,6 +102,22 @@ pub enum Task {
         /// In their order.
         shots: Vec<WorkShot>,
     },
+}
+
+impl Task {
+    /// The finished videos that it starts from.
+    #[must_use]
+    pub fn videos(&self) -> Vec<&VideoId> {
+        match self {
+            Self::Create { .. } | Self::Storyboard { .. } => Vec::new(),
+            Self::Remix { source, .. } | Self::Loop { source, .. } => vec![source],
+            Self::Edit { source, .. } | Self::Extend { source, .. } => match source {
+                ClipSource::Video(id) => vec![id],
+                ClipSource::File(_) => Vec::new(),
+            },
+            Self::Blend { from, to, .. } => vec![from, to],
+        }
+    }
 }
 
 /// A clip to start from.

@@ -1,5 +1,7 @@
 //! Streams of events: order, resuming, leaving, many at once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod native_support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Spans on their way to a collector. The log is one a process, so this is a file of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod native_support;
 
 use std::io::{Read, Write};

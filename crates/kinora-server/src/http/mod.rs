@@ -77,10 +77,8 @@ impl Server {
     /// **Errors**: none at present; connections that fail are only logged.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let stopping = self.app.stopping.clone();
-        let sweeper = tokio::spawn(crate::inputs::keep_sweeping(self.app.clone()));
         let shared = Arc::new(connections::Shared::new(&self.app, self.tls));
         connections::accept(self.listener, shared, shutdown, &stopping).await;
-        sweeper.abort();
         Ok(())
     }
 }

@@ -4,9 +4,8 @@
 //! scales it, and says so in the notes of the video. What is refused is what cannot be read, and what is so large that
 //! reading it would hurt: sides and pixels are checked in the headers, before anything is decoded.
 //!
-//! **Names come from content**, so that the same request again is the same work and the same file is kept once; what no job names any more is swept away after a day.
-
-mod sweep;
+//! **Names come from content**, so that the same request again is the same work and the same file is kept once; what no job names any
+//! more goes after a day (`retention`).
 
 use std::io::Read;
 use std::path::Path;
@@ -14,8 +13,6 @@ use std::path::Path;
 use kinora_api::{ApiError, Content, ImageSource, Upload};
 use kinora_media::{ClipInfo, ClipReader, Frame, Limits, PosterPicker, read_image};
 use sha2::{Digest, Sha256};
-
-pub(crate) use sweep::keep_sweeping;
 
 use crate::answer::{Answer, Failure};
 use crate::app::blocking;

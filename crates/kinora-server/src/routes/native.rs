@@ -10,7 +10,7 @@ use kinora_api::{Lengths, ModelList, ModelView, Sizes};
 use kinora_jobs::{Query, State as JobState};
 
 use crate::App;
-use crate::answer::{Answer, Failure};
+use crate::answer::Answer;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -32,21 +32,19 @@ async fn models(State(app): State<App>) -> Answer<Json<ModelList>> {
     for rules in &app.rules.models {
         let query = Query {
             state: Some(JobState::Running),
-            kind: Some(format!("video/{}", rules.name)),
+            kind: Some(format!("video/{}", app.model(Some(&rules.name))?.engine)),
             limit: 1,
             ..Query::default()
         };
         let running = app.with_store(move |store| store.list(&query)).await?;
-        let name = rules.name.clone();
-        // Looks at folders of the disk.
-        let installed = tokio::task::spawn_blocking(move || kinora_weights::registry::find(&name, &[]).ok());
-        let installed = installed.await.map_err(|error| Failure::internal(&error))?;
+        let catalogue = app.catalogue.as_ref();
+        let licence = catalogue.and_then(|catalogue| catalogue.licence_of(&rules.name));
         data.push(ModelView {
             id: rules.name.clone(),
             object: Default::default(),
             aliases: rules.aliases.clone(),
             loaded: !running.jobs.is_empty(),
-            licence: installed.map(|model| model.licence),
+            licence: licence.map(str::to_owned),
             default_size: rules.default_size,
             default_seconds: rules.default_seconds,
             sizes: match &rules.sizes {

@@ -31,6 +31,7 @@ pub use engines::Model;
 pub(crate) use request::{one_line, request_of};
 
 use crate::files::{BlockingFiles, FileRef, Files};
+use crate::observe::span_of_job;
 use crate::work::{Outcome, Work};
 use crate::{Error, Result};
 
@@ -146,6 +147,7 @@ impl VideoRunner {
             |refused: request::Refused| Stop::Failed(Failure::new(code::INVALID_INPUT, String::from(refused)));
         let mut request = request_of(work, description, &place.video()).map_err(refused)?;
         let finder = sources::Finder {
+            known: &work.sources,
             store: &*self.store,
             files: &self.files,
             project: &job.project,
@@ -282,6 +284,8 @@ impl Runner for VideoRunner {
             );
             return Err(Stop::Failed(Failure::new(code::INTERNAL_ERROR, message)));
         }
+        let span = span_of_job(work.traceparent.as_deref(), &job.id.0, job.life.attempts);
+        let _inside = span.enter();
         let place = Place::new(job, &self.files, &self.scratch).map_err(|error| failure::of_system(&error))?;
         let ended = self.attempt(job, &work, progress, &place);
         self.clear(job, &place, &ended);

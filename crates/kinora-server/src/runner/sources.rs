@@ -1,5 +1,6 @@
 //! Brings the files that a job starts from to this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kinora_api::{VideoId, failure as code};
@@ -12,6 +13,8 @@ use crate::work::{Outcome, OutcomeFiles};
 
 /// Finds files.
 pub(super) struct Finder<'a> {
+    /// What the server has found.
+    pub(super) known: &'a BTreeMap<String, OutcomeFiles>,
     pub(super) store: &'a dyn Store,
     pub(super) files: &'a BlockingFiles,
     /// Only videos of this project are looked at.
@@ -44,6 +47,9 @@ impl Finder<'_> {
     }
 
     fn files_of(&self, id: &VideoId) -> Result<OutcomeFiles, Stop> {
+        if let Some(files) = self.known.get(id.as_str()) {
+            return Ok(files.clone());
+        }
         let gone = || missing(&format!("The video {id} is not there any more."));
         let job = match self.store.get(&JobId(id.to_string())) {
             Ok(job) if job.project == self.project => job,

@@ -102,6 +102,8 @@ fn work() -> Work {
             ..Options::default()
         },
         remixed_from: None,
+        traceparent: None,
+        sources: Default::default(),
     }
 }
 

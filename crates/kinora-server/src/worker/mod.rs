@@ -6,18 +6,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kinora_jobs::{SystemClock, WorkerOptions};
+use kinora_dispatch::{DispatchOptions, RemoteStore};
+use kinora_jobs::{Clock, Store, SystemClock, WorkerOptions, open_store};
 
 use crate::runner::{Model, RunnerParts, VideoRunner};
-use crate::{Error, Files, Result, open_store};
+use crate::{Error, Files, Result};
 
 pub use supervisor::{Supervisor, WorkerStatus};
 
+/// Where a worker gets its jobs.
+#[derive(Debug, Clone)]
+pub enum JobSource {
+    /// From the record itself: a file of SQLite, or `postgres://…`.
+    Record(String),
+    /// From a server, through NATS: such a worker needs no access to the record.
+    Nats(Box<DispatchOptions>),
+}
+
+impl JobSource {
+    fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+        Ok(match self {
+            Self::Record(record) => open_store(record, clock)?,
+            Self::Nats(options) => Arc::new(RemoteStore::connect(options)?),
+        })
+    }
+}
+
 /// How a worker is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// The record of jobs: a file of SQLite, or `postgres://…`.
-    pub jobs: String,
+    /// Where jobs come from.
+    pub jobs: JobSource,
     /// Where files are: a folder, or `s3://bucket/prefix`.
     pub files: String,
     /// Models by their names in the registry or their folders.
@@ -42,7 +61,8 @@ impl WorkerSettings {
 /// **Errors**: a store, a place for files or a model that cannot be opened; what the store says later, unless waiting heals it.
 pub fn run(settings: &WorkerSettings, shutdown: &AtomicBool) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
-    let store = open_store(&settings.jobs, clock.clone())?;
+    crate::files::install_crypto();
+    let store = settings.jobs.open(clock.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

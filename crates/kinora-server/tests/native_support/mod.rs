@@ -181,6 +181,7 @@ pub fn work() -> Work {
         options: Options::default(),
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     }
 }
 

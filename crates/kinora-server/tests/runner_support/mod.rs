@@ -31,6 +31,8 @@ pub fn work(task: Task) -> Work {
             ..Options::default()
         },
         remixed_from: None,
+        traceparent: None,
+        sources: Default::default(),
     }
 }
 

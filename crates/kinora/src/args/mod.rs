@@ -4,10 +4,12 @@ mod decode;
 mod eval;
 mod generate;
 mod jobs;
+mod keys;
 mod models;
 mod output;
 mod pull;
 mod serve;
+mod service;
 mod tasks;
 mod weights;
 mod worker;
@@ -27,6 +29,8 @@ use generate::GENERATE_EXAMPLES;
 pub use generate::Generate;
 use jobs::JOBS_EXAMPLES;
 pub use jobs::{Jobs, JobsAction};
+use keys::KEYS_EXAMPLES;
+pub use keys::{CreateKey, KeyScope, Keys, KeysAction};
 use models::MODELS_EXAMPLES;
 pub use models::{Models, ModelsAction};
 pub use output::OutputFiles;
@@ -34,6 +38,7 @@ use pull::PULL_EXAMPLES;
 pub use pull::Pull;
 use serve::SERVE_EXAMPLES;
 pub use serve::Serve;
+pub use service::{Log, LogStyle, Nats, NatsServer};
 pub use tasks::Tasks;
 use weights::{CONVERT_EXAMPLES, QUANTIZE_EXAMPLES};
 pub use weights::{Convert, KeptOr, Quantize};
@@ -93,6 +98,9 @@ pub enum Command {
     /// List, watch, cancel, retry or delete the jobs of a server
     #[command(after_help = JOBS_EXAMPLES)]
     Jobs(Jobs),
+    /// Make, list or end the keys of a server
+    #[command(after_help = KEYS_EXAMPLES)]
+    Keys(Keys),
     /// Score a model: make a clip of each prompt of a set and let the judge look at it
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(Box<Eval>),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::DEFAULT_MODEL;
+use super::{DEFAULT_MODEL, Log, Nats, NatsServer};
 use crate::values;
 
 pub(super) const SERVE_EXAMPLES: &str = "\
@@ -16,6 +16,9 @@ Examples:
 
 OpenAI's client finds it with OPENAI_BASE_URL=http://127.0.0.1:8080/v1 and any OPENAI_API_KEY.
 Without --keys it listens on addresses of this machine only.";
+
+/// The folder of a server if none is named.
+pub(super) const FOLDER: &str = "kinora-server";
 
 /// Flags of `kinora serve`.
 #[derive(Debug, Args)]
@@ -40,13 +43,13 @@ pub struct Serve {
         value_name = "FOLDER",
         env = "KINORA_FOLDER",
         hide_env_values = true,
-        default_value = "kinora-server"
+        default_value = FOLDER
     )]
     pub folder: PathBuf,
 
-    /// The record of jobs; jobs.db in the folder if absent
+    /// The record of jobs: a file of SQLite, or a database of PostgreSQL; jobs.db in the folder if absent
     ///
-    /// Example: --jobs /srv/kinora/jobs.db
+    /// Example: --jobs postgresql://kinora@db.example/kinora
     #[arg(long, value_name = "FILE|URL", env = "KINORA_JOBS", hide_env_values = true)]
     pub jobs: Option<String>,
 
@@ -188,4 +191,16 @@ pub struct Serve {
     /// Example: --min-free 1GB
     #[arg(long, value_name = "SIZE", env = "KINORA_MIN_FREE", hide_env_values = true, value_parser = values::memory, help_heading = "Limits")]
     pub min_free: Option<u64>,
+
+    /// NATS.
+    #[command(flatten)]
+    pub nats: Nats,
+
+    /// What of NATS only a server says.
+    #[command(flatten)]
+    pub nats_server: NatsServer,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: Log,
 }

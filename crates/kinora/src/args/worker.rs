@@ -2,12 +2,13 @@
 
 use clap::Args;
 
-use super::DEFAULT_MODEL;
+use super::{DEFAULT_MODEL, Log, Nats};
 use crate::values;
 
 pub(super) const WORKER_EXAMPLES: &str = "\
 Examples:
-  kinora worker --jobs ~/.kinora/jobs.db --files ~/.kinora/files
+  kinora worker --jobs kinora-server/jobs.db --files kinora-server/files
+  kinora worker --nats nats://queue.example:4222 --files s3://clips/kinora
   kinora worker --jobs jobs.db --files s3://clips/kinora --model toybox --max-memory 8GB
 
 `kinora serve` starts workers by itself; this is for more of them. Ctrl-C gives the job that is
@@ -16,18 +17,25 @@ being done back at its next step, and another worker goes on from there.";
 /// Flags of `kinora worker`.
 #[derive(Debug, Args)]
 pub struct Worker {
-    /// The record of jobs: a file of SQLite on this machine
+    /// The record of jobs: a file of SQLite on this machine, or a database of PostgreSQL
     ///
-    /// Example: --jobs ~/.kinora/jobs.db
-    #[arg(long, value_name = "FILE|URL", env = "KINORA_JOBS", hide_env_values = true)]
-    pub jobs: String,
+    /// Example: --jobs kinora-server/jobs.db
+    #[arg(
+        long,
+        value_name = "FILE|URL",
+        env = "KINORA_JOBS",
+        hide_env_values = true,
+        required_unless_present = "nats",
+        conflicts_with = "nats"
+    )]
+    pub jobs: Option<String>,
 
     /// Where files are: a folder, or s3://bucket/prefix
     ///
     /// Credentials and endpoint of a bucket come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT
     /// and AWS_ALLOW_HTTP.
     ///
-    /// Example: --files ~/.kinora/files
+    /// Example: --files kinora-server/files
     #[arg(long, value_name = "FOLDER|URL", env = "KINORA_FILES", hide_env_values = true)]
     pub files: String,
 
@@ -60,4 +68,12 @@ pub struct Worker {
     /// Example: --until-stdin-ends
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
+
+    /// NATS, in place of the record of jobs.
+    #[command(flatten)]
+    pub nats: Nats,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: Log,
 }

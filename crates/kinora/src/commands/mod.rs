@@ -6,12 +6,14 @@ mod eval;
 mod generate;
 mod inspect;
 mod jobs;
+mod keys;
 mod models;
 mod parse;
 mod profile;
 mod pull;
 mod quantize;
 mod serve;
+mod service;
 mod shell;
 mod table;
 mod weights_file;
@@ -30,6 +32,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Worker(args) => worker::run(&args),
         Command::Jobs(args) => jobs::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Pull(args) => pull::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use kinora_server::{Config, Limits, Tls};
+use kinora_server::{Config, DispatchOptions, Limits, Tls};
 
+use super::service;
 use crate::args::Serve;
 
 /// Serves until it is told to stop.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
+    let _log = service::log(&args.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the server")?;
     Ok(runtime.block_on(kinora_server::run(config(args)))?)
@@ -35,6 +37,7 @@ fn config(args: &Serve) -> Config {
         workers: args.workers as usize,
         max_memory_bytes: args.max_memory,
         allow_private_addresses: args.allow_private_addresses,
+        nats: nats(args),
         limits: Limits {
             body_bytes: args.max_body.unwrap_or(usual.body_bytes),
             memory_body_bytes: args.max_memory_body.unwrap_or(usual.memory_body_bytes),
@@ -47,4 +50,13 @@ fn config(args: &Serve) -> Config {
         },
         ..Config::new(args.address, args.folder.clone())
     }
+}
+
+fn nats(args: &Serve) -> Option<DispatchOptions> {
+    let common = service::nats(&args.nats)?;
+    Some(DispatchOptions {
+        require_sync: args.nats_server.nats_require_sync,
+        monitor: args.nats_server.nats_monitor.clone(),
+        ..common
+    })
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use kinora_server::worker::{WorkerSettings, end_with_standard_input, run as work};
+use kinora_server::worker::{JobSource, WorkerSettings, end_with_standard_input, run as work};
 
+use super::service;
 use crate::args::Worker;
 use crate::trouble::say_plain;
 
@@ -16,8 +17,14 @@ pub fn run(args: &Worker) -> anyhow::Result<()> {
     if let Some(threads) = args.threads {
         kinora_kernels::set_threads(threads as usize)?;
     }
+    let _log = service::log(&args.log)?;
+    // One of the two is there: the definition of the arguments says so.
+    let jobs = match (service::nats(&args.nats), &args.jobs) {
+        (Some(nats), _) => JobSource::Nats(Box::new(nats)),
+        (None, jobs) => JobSource::Record(jobs.clone().unwrap_or_default()),
+    };
     let settings = WorkerSettings {
-        jobs: args.jobs.clone(),
+        jobs,
         files: args.files.clone(),
         models: args.models.clone(),
         max_memory_bytes: args.max_memory,

@@ -75,6 +75,7 @@ pub(super) async fn storyboard(State(app): State<App>, caller: Caller, request: 
         options: spent(asked.options),
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     made(&app, &caller, &headers, work, &asked.ignored).await
 }
@@ -133,6 +134,7 @@ pub(super) async fn blend(State(app): State<App>, caller: Caller, request: Reque
         options: spent(asked.options),
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     made(&app, &caller, &headers, work, &asked.ignored).await
 }
@@ -170,6 +172,7 @@ pub(super) async fn round(State(app): State<App>, caller: Caller, request: Reque
         options: spent(asked.options),
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     made(&app, &caller, &headers, work, &asked.ignored).await
 }

@@ -40,6 +40,7 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, request: Requ
         options: asked.options,
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)

@@ -46,6 +46,7 @@ pub(super) async fn remix(
         options: asked.options,
         remixed_from: Some(id),
         traceparent: None,
+        sources: Default::default(),
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
@@ -82,6 +83,7 @@ pub(super) async fn edit(State(app): State<App>, caller: Caller, request: Reques
         options: asked.options,
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
@@ -119,6 +121,7 @@ pub(super) async fn extend(State(app): State<App>, caller: Caller, request: Requ
         options: asked.options,
         remixed_from: None,
         traceparent: None,
+        sources: Default::default(),
     };
     let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
     answer(&app, &jobs, &asked.ignored)
