@@ -3,6 +3,7 @@
 Usage: KINORA_URL=http://127.0.0.1:8000 KINORA_KEY=kn-... python litellm_python.py
 """
 
+import io
 import os
 import time
 
@@ -45,7 +46,7 @@ def main():
     finished(litellm.video_extension(video_id=video.id, prompt="it goes on", seconds="1", extra_body=SMALL, **WHERE))
 
     print("  characters")
-    character = litellm.video_create_character(name="Mossy", video=("clip.mp4", data, "video/mp4"), **WHERE)
+    character = litellm.video_create_character(name="Mossy", video=io.BytesIO(data), **WHERE)
     found = litellm.video_get_character(character_id=character.id, **WHERE)
     assert found.name == "Mossy" and found.object == "character", found
 

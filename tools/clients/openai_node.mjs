@@ -116,7 +116,7 @@ assert.ok(ids.includes(video.id) && ids.length >= 4 && new Set(ids).size === ids
 
 console.log('  errors');
 await assert.rejects(client.videos.create({ prompt: 'x', seconds: '0' }), (error) => error.status === 400 && error.param === 'seconds');
-await assert.rejects(client.videos.retrieve('video_' + '0'.repeat(48)), (error) => error.status === 404 && error.requestID);
+await assert.rejects(client.videos.retrieve('video_' + '0'.repeat(48)), (error) => error.status === 404 && Boolean(error.requestID));
 
 console.log('  webhooks');
 await webhooks();

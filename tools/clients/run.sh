@@ -13,8 +13,8 @@ folder="$(mktemp -d)"
 clients="${KINORA_CLIENTS:-$folder/clients}"
 mkdir -p "$clients"
 
-python_versions="${KINORA_PYTHON_SDKS:-2.24.0 2.54.0 3.54.0}"
-node_versions="${KINORA_NODE_SDKS:-6.20.0 7.57.0}"
+python_versions="${KINORA_PYTHON_SDKS-2.24.0 2.54.0 3.54.0}"
+node_versions="${KINORA_NODE_SDKS-6.20.0 7.57.0}"
 server_pid=""
 skipped=()
 
@@ -50,7 +50,7 @@ with_python() { # with_python NAME PACKAGE SCRIPT...
             return 0
         }
     fi
-    PATH="$at/bin:$PATH" "$@"
+    PYTHONWARNINGS=ignore PATH="$at/bin:$PATH" "$@"
 }
 
 with_node() { # with_node VERSION
@@ -66,8 +66,9 @@ with_node() { # with_node VERSION
 }
 
 made_up_requests() {
-    st run "$KINORA_URL/openapi.json" --header "Authorization: Bearer $KINORA_KEY" --workers 2 \
-        --max-examples "${KINORA_FUZZ_EXAMPLES:-20}" --max-time "${KINORA_FUZZ_SECONDS:-120}" --config-file "$here/schemathesis.toml"
+    st --no-color --config-file "$here/schemathesis.toml" run "$KINORA_URL/openapi.json" \
+        --header "Authorization: Bearer $KINORA_KEY" --workers 2 \
+        --max-examples "${KINORA_FUZZ_EXAMPLES:-20}" --max-time "${KINORA_FUZZ_SECONDS:-120}"
 }
 
 start_server
@@ -77,7 +78,7 @@ done
 for version in $node_versions; do
     with_node "$version"
 done
-with_python litellm "litellm" python "$here/litellm_python.py"
+[ -n "${KINORA_SKIP_LITELLM:-}" ] || with_python litellm "litellm" python "$here/litellm_python.py"
 with_python schemathesis "schemathesis" made_up_requests
 
 kill -0 "$server_pid" || { echo "the server died" >&2; cat "$folder/serve.err" >&2; exit 1; }

@@ -16,7 +16,7 @@ use kinora_jobs::{
     WorkerOptions,
 };
 use kinora_server::Work;
-use kinora_server::worker::{WorkerSettings, run};
+use kinora_server::worker::{JobSource, WorkerSettings, run};
 use runner_support::{Bench, create, open, outcome, submit};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn the_process() {
     let folder = Path::new(&folder);
     let text = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let settings = WorkerSettings {
-        jobs: text("jobs.db"),
+        jobs: JobSource::Record(text("jobs.db")),
         files: text("files"),
         models: vec!["toybox".into()],
         max_memory_bytes: None,
@@ -238,7 +238,7 @@ fn a_shutdown_gives_the_job_back_and_another_goes_on() {
     let shutdown = Arc::new(AtomicBool::new(false));
     let text = |name: &str| bench.folder.path().join(name).to_str().unwrap().to_owned();
     let settings = WorkerSettings {
-        jobs: text("jobs.db"),
+        jobs: JobSource::Record(text("jobs.db")),
         files: text("files"),
         models: vec!["toybox".into()],
         max_memory_bytes: None,

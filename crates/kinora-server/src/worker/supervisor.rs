@@ -156,6 +156,7 @@ async fn live(child: &mut Child, stopped: &mut watch::Receiver<bool>) -> std::io
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

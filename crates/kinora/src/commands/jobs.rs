@@ -211,9 +211,8 @@ fn watch(server: &Server, path: &str, json: bool) -> anyhow::Result<()> {
             Err(error) if last_seen == 0 => return Err(error),
             Err(error) => Err(error),
         };
-        match ended {
-            Ok(Some(end)) => return end_of(&end, json),
-            Ok(None) | Err(_) => {}
+        if let Ok(Some(end)) = ended {
+            return end_of(&end, json);
         }
         breaks = if last_seen > before { 0 } else { breaks + 1 };
         if breaks >= MOST_BREAKS {
