@@ -223,6 +223,9 @@ impl Files {
     ///
     /// **Errors**: [`Error::Files`].
     pub async fn read(&self, key: &FileRef) -> Result<Option<Bytes>> {
+        if !could_be(key) {
+            return Ok(None);
+        }
         let found = match self.place.get(&path(key)?).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(|error| failed("read", key, &error))?,
@@ -255,6 +258,9 @@ impl Files {
     ///
     /// **Errors**: [`Error::Files`].
     pub async fn head(&self, key: &FileRef) -> Result<Option<FileInfo>> {
+        if !could_be(key) {
+            return Ok(None);
+        }
         match self.place.head(&path(key)?).await {
             Ok(meta) => Ok(Some(meta.into())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -384,6 +390,12 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(call).await;
     let done = done.map_err(std::io::Error::other).and_then(|done| done);
     done.map_err(|error| of_io("write", key, &error))
+}
+
+/// Whether a file can have this key: no disk keeps longer names, and asking for one would be a failure of the disk.
+fn could_be(key: &FileRef) -> bool {
+    const LONGEST_NAME: usize = 200;
+    key.0.split('/').all(|name| name.len() <= LONGEST_NAME)
 }
 
 fn path(key: &FileRef) -> Result<object_store::path::Path> {

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::delivery::{DeliveryNames, Letter, signed};
 use super::endpoints::Endpoint;
+use crate::observe::DeliveryResult;
 use crate::view::unix_seconds;
 use crate::{App, Result, fetch};
 
@@ -186,36 +187,41 @@ impl Sender {
         self.leave(&delivery.endpoint);
         let now = self.app.clock.now();
         let (id, attempt) = (delivery.id, delivery.attempt);
-        let written = match outcome {
-            Outcome::Received => self.store(move |store| store.delivered(id, attempt)).await,
+        let (result, written) = match outcome {
+            Outcome::Received => {
+                let written = self.store(move |store| store.delivered(id, attempt)).await;
+                (DeliveryResult::Delivered, written)
+            }
             Outcome::Failed(why) => {
-                let next = next_attempt(delivery.created_at, now);
-                tracing::info!(
-                    delivery = id,
-                    attempt,
-                    why,
-                    given_up = next.is_none(),
-                    "a webhook was not received"
-                );
-                self.store(move |store| store.undelivered(id, attempt, &why, next))
+                self.missed(id, attempt, why, next_attempt(delivery.created_at, now))
                     .await
             }
-            Outcome::Hopeless(why) => {
-                tracing::info!(
-                    delivery = id,
-                    attempt,
-                    why,
-                    given_up = true,
-                    "a webhook was not received"
-                );
-                self.store(move |store| store.undelivered(id, attempt, &why, None))
-                    .await
-            }
+            Outcome::Hopeless(why) => self.missed(id, attempt, why, None).await,
         };
+        self.app.metrics.delivery(result);
         if let Err(error) = written {
             // It is sent again when the lease ends, under the same name.
             tracing::warn!(%error, delivery = id, "what became of a webhook could not be written");
         }
+    }
+
+    /// Writes down that an attempt was not received; `next` says when it is tried again, if ever.
+    async fn missed(
+        &self,
+        id: u64,
+        attempt: u32,
+        why: String,
+        next: Option<Timestamp>,
+    ) -> (DeliveryResult, Result<()>) {
+        let given_up = next.is_none();
+        tracing::info!(delivery = id, attempt, why, given_up, "a webhook was not received");
+        let result = if given_up {
+            DeliveryResult::Dead
+        } else {
+            DeliveryResult::Failed
+        };
+        let written = self.store(move |store| store.undelivered(id, attempt, &why, next));
+        (result, written.await)
     }
 
     async fn attempt(&self, delivery: &Delivery) -> Result<Outcome> {

@@ -68,7 +68,6 @@ struct ResultLabel {
 
 /// What became of one attempt to deliver a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the sender of webhooks makes them")]
 pub(crate) enum DeliveryResult {
     /// It was received.
     Delivered,
