@@ -124,7 +124,9 @@ pub(super) async fn blend(State(app): State<App>, caller: Caller, request: Reque
             to: asked.to,
             curve: asked.curve,
         },
-        prompt: asked.prompt.unwrap_or(first.prompt),
+        prompt: asked
+            .prompt
+            .unwrap_or_else(|| format!("{}. {}", first.prompt, second.prompt)),
         model: name,
         engine,
         size: outcome.size,
