@@ -340,6 +340,7 @@ mod tests {
                 stage: "diffuse".into(),
                 done: 3,
                 total: 30,
+                preview: Some("previews/video_1/2-3.webp".into()),
             }),
             checkpoint: Some(Checkpoint {
                 reference: "c".into(),
