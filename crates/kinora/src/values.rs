@@ -1,6 +1,7 @@
 //! Reads the values of flags. Each reader refuses what the library would refuse, and names the range.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use kinora_eval::Kind;
 use kinora_media::{Format, Fps};
@@ -19,6 +20,8 @@ const MAX_PROMPTS: u64 = 1_000_000;
 const MAX_LORA_STRENGTH: f32 = 10.0;
 /// Most threads that may be asked for.
 const MAX_THREADS: u64 = 1024;
+/// Longest time that a worker may be silent, in seconds: what a server grants to workers elsewhere.
+const MAX_LEASE_S: u64 = 86_400;
 
 fn whole(text: &str, least: u64, most: u64, example: &str) -> Result<u64, String> {
     match text.trim().parse::<u64>() {
@@ -132,6 +135,11 @@ pub fn frames(text: &str) -> Result<u32, String> {
 /// `--variants`.
 pub fn variants(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, u64::from(Request::MAX_VARIANTS), "--variants 4")
+}
+
+/// `--lease`.
+pub fn lease(text: &str) -> Result<Duration, String> {
+    whole(text, 1, MAX_LEASE_S, "--lease 30").map(Duration::from_secs)
 }
 
 /// `--threads`.

@@ -1,5 +1,7 @@
 //! Flags of `kinora worker`.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{DEFAULT_MODEL, Log, Nats};
@@ -62,6 +64,20 @@ pub struct Worker {
     /// Example: --name worker-1
     #[arg(long, value_name = "NAME", default_value = "worker")]
     pub name: String,
+
+    /// How long nobody need hear of it before another takes its job over, in seconds
+    ///
+    /// The workers that `kinora serve` starts read it from the environment.
+    ///
+    /// Example: --lease 30
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "KINORA_LEASE",
+        hide_env_values = true,
+        value_parser = values::lease
+    )]
+    pub lease: Option<Duration>,
 
     /// End when standard input ends: how a server ends its workers
     ///

@@ -29,7 +29,7 @@ pub fn run(args: &Worker) -> anyhow::Result<()> {
         models: args.models.clone(),
         max_memory_bytes: args.max_memory,
         name: args.name.clone(),
-        lease: WorkerSettings::LEASE,
+        lease: args.lease.unwrap_or(WorkerSettings::LEASE),
     };
     let on_signal = || {
         if SHUTDOWN.swap(true, Ordering::SeqCst) {
