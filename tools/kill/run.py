@@ -138,7 +138,8 @@ class Postgres:
         return f"postgresql://kinora@{urllib.parse.quote(self.folder, safe='')}:5432/jobs"
 
     def query(self, text):
-        rows = self.command("psql", "-h", self.folder, "-U", "kinora", "-d", "jobs", "-At", "-F", "\t", "-c", text)
+        database = "dbname=jobs options=-csearch_path=kinora_jobs"
+        rows = self.command("psql", "-h", self.folder, "-U", "kinora", "-d", database, "-At", "-F", "\t", "-c", text)
         return [line.split("\t") for line in rows.splitlines()]
 
     def close(self):
