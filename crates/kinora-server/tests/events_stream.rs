@@ -45,7 +45,7 @@ async fn a_finished_job_tells_its_whole_story_and_goes_on_anywhere() {
             .collect();
         let mut resumed = bench.events(&id, event.sequence).await;
         let mut rest = rest;
-        // A video that is told again is the same; numbers of time are those of now.
+        // What is told again is the same, the pace too, wherever a client goes on; only the clock is that of now.
         resumed.iter_mut().chain(&mut rest).for_each(|event| event.at_ms = 0);
         assert_eq!(resumed, rest);
     }

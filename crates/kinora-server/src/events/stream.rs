@@ -93,28 +93,32 @@ impl Sender {
     /// Sends what the log holds. [`Over`] if the job has ended and all of it was sent.
     async fn catch_up(&mut self) -> Result<(), Over> {
         let mut pace = Pace::default();
+        // From the beginning, however little is sent: the pace of a step shows by those before it.
+        let mut read = 0;
         loop {
-            let (ended, page) = self.page(&mut pace).await.map_err(|_| Over)?;
+            let (ended, page) = self.page(read, &mut pace).await.map_err(|_| Over)?;
             let Some((last_seq, told)) = page else {
                 return if ended { Err(Over) } else { Ok(()) };
             };
             for one in told {
                 self.send(one.text).await?;
             }
-            self.after = last_seq;
+            read = last_seq;
+            self.after = self.after.max(read);
         }
     }
 
-    /// Whether the job had ended, and the next page of its log with the number of the last event.
-    async fn page(&self, pace: &mut Pace) -> Answer<(bool, Option<(u64, Vec<Told>)>)> {
+    /// Whether the job had ended, and what of the next page of its log after `read` is to be sent, with the number of the
+    /// last event of the page.
+    async fn page(&self, read: u64, pace: &mut Pace) -> Answer<(bool, Option<(u64, Vec<Told>)>)> {
         let (id, after, clock) = (self.job.clone(), self.after, self.app.clock.clone());
         let mut following = *pace;
-        let (read, followed) = self
+        let (found, followed) = self
             .app
             .with_store(move |store| {
                 // The record first: if it has ended, all of its events are there.
                 let job = store.get(&id)?;
-                let page = store.events(&Scope::Job(id.clone()), after, PAGE)?;
+                let page = store.events(&Scope::Job(id.clone()), read, PAGE)?;
                 let position = match page.last() {
                     Some(event) if tell::needs_position(event.kind) => store.queue_position(&id)?,
                     _ => None,
@@ -122,6 +126,9 @@ impl Sender {
                 let last = page.last().map(|event| event.seq);
                 let told = page.iter().filter_map(|event| {
                     following.follow(event);
+                    if event.seq <= after {
+                        return None;
+                    }
                     let position = position.filter(|_| Some(event.seq) == last);
                     tell::told(event, Some(&job), position, &following, clock.now())
                 });
@@ -130,6 +137,6 @@ impl Sender {
             })
             .await?;
         *pace = followed;
-        Ok(read)
+        Ok(found)
     }
 }
