@@ -189,7 +189,7 @@ fn a_client_that_goes_away_leaves_no_file() {
     let bytes = form.bytes();
     let mut stream = running.connect();
     let head = format!(
-        "POST /v1/videos HTTP/1.1\r\nhost: x\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/videos HTTP/1.1\r\nhost: localhost\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
         form.content_type(),
         bytes.len()
     );
@@ -219,7 +219,7 @@ fn a_client_that_waits_for_permission_gets_it() {
     let body = json!({ "prompt": "x" }).to_string();
     let mut stream = running.connect();
     let head = format!(
-        "POST /v1/videos HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
+        "POST /v1/videos HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );

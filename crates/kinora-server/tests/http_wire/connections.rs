@@ -50,7 +50,8 @@ fn headers_that_do_not_come_cut_the_connection() {
     half.write_all(b"PRI * HT").unwrap();
     assert!(is_soon(time_until_closed(half, |_| {})));
     let mut slow = running.connect();
-    slow.write_all(b"GET /v1/videos HTTP/1.1\r\nhost: x\r\n").unwrap();
+    slow.write_all(b"GET /v1/videos HTTP/1.1\r\nhost: localhost\r\n")
+        .unwrap();
     let closed = time_until_closed(slow, |stream| {
         stream.write_all(b"a: b\r\n").ok();
     });
@@ -63,7 +64,8 @@ fn headers_that_do_not_come_cut_the_connection() {
     assert!(is_soon(time_until_closed(second, |_| {})));
     // A connection that has had an answer.
     let mut used = running.connect();
-    used.write_all(b"GET /v1/videos HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    used.write_all(b"GET /v1/videos HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .unwrap();
     assert_eq!(read_reply(&mut used, false).unwrap().status, 200);
     assert!(is_soon(time_until_closed(used, |_| {})));
 }
@@ -71,8 +73,7 @@ fn headers_that_do_not_come_cut_the_connection() {
 #[test]
 fn a_body_that_stands_still_or_crawls_is_refused() {
     let running = impatient();
-    let head =
-        "POST /v1/videos HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n{";
+    let head = "POST /v1/videos HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n{";
     for crawls in [false, true] {
         let mut stream = running.connect();
         stream.write_all(head.as_bytes()).unwrap();
@@ -117,7 +118,7 @@ fn an_answer_that_nobody_takes_is_given_up() {
     let mut stream = running.connect();
     let path = format!("/v1/videos/{}/content", made["id"].as_str().unwrap());
     stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
         .unwrap();
     std::thread::sleep(Duration::from_secs(3));
     // What lies in the buffers of the system still comes, the rest does not.
@@ -139,7 +140,7 @@ fn a_slow_but_steady_body_is_taken() {
     let body = json!({ "prompt": "x", "metadata": { "a": "y".repeat(20_000) } }).to_string();
     let mut stream = running.connect();
     let head = format!(
-        "POST /v1/videos HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/videos HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -182,14 +183,17 @@ fn more_connections_than_allowed_wait() {
 fn headers_that_are_too_large_are_refused() {
     let running = impatient();
     let mut stream = running.connect();
-    let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(600 << 10));
+    let large = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+        "y".repeat(600 << 10)
+    );
     stream.write_all(large.as_bytes()).ok();
     let reply = read_reply(&mut stream, false);
     assert!(reply.is_none_or(|reply| reply.status == 431));
     let mut stream = running.connect();
     let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
     stream
-        .write_all(format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes())
+        .write_all(format!("GET / HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").as_bytes())
         .ok();
     assert_eq!(read_reply(&mut stream, false).unwrap().status, 431);
     running.get("/v1/videos").expect(200);
