@@ -411,8 +411,8 @@ class Test:
         kinds = [self.random.choice(self.kinds()) for _ in range(self.random.choice((1, 1, 2)))]
         span = sum(self.seconds[name] for name in jobs.values()) / len(kinds)
         for kind in kinds:
-            # One in five while requests are being answered, the others at any moment of the work.
-            time.sleep(self.random.uniform(0, 0.2 if self.random.random() < 0.2 else span))
+            # One in four while the requests are being answered, which is soon done, the others at any moment of the work.
+            time.sleep(self.random.uniform(0, 0.02 if self.random.random() < 0.25 else span))
             self.disturb(kind)
         submitter.join()
         for key, error in cut_off:
@@ -487,6 +487,7 @@ def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", help="the program kinora")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after so long")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--dispatch", choices=("none", "nats"), default="none")
     parser.add_argument("--seed", type=int, default=1, help="of the moments and kinds of kills")
@@ -514,7 +515,11 @@ def main():
         test = Test(arguments, folder, postgres, nats)
         test.start()
         test.references()
+        begun = time.monotonic()
         for number in range(1, arguments.rounds + 1):
+            if time.monotonic() - begun > arguments.seconds:
+                print(f"{arguments.seconds} s are over: {number - 1} of {arguments.rounds} rounds", flush=True)
+                break
             test.round(number)
         test.totals()
         test.summary()
