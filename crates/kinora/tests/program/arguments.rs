@@ -43,7 +43,10 @@ const CASES: &[(&[&str], &str)] = &[
     (&["generate", "a cat", "--variants", "0"], "1 to 64"),
     (&["generate", "a cat", "--variants", "65"], "1 to 64"),
     (&["generate", "a cat", "--threads", "0"], "1 to 1024"),
-    (&["worker", "--jobs", "a.db", "--files", "a", "--lease", "0"], "1 to 86400"),
+    (
+        &["worker", "--jobs", "a.db", "--files", "a", "--lease", "0"],
+        "1 to 86400",
+    ),
     (&["generate", "a cat", "--sampler", "magic"], "euler"),
     (&["generate", "a cat", "--precision", "int4"], "bf16"),
     (&["generate", "a cat", "--max-memory", "lots"], "2GB"),
