@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use kinora_jobs::{JobId, State, Store};
-use kinora_server::{FileRef, Task, Work};
-use native_support::{Bench, Steps, bench, bytes_of, check, json_of, of_project};
+use kinora_server::{FileRef, Scope, Task, Work};
+use native_support::{Bench, Steps, bench, bytes_of, check, json_of};
 use serde_json::{Value, json};
 
 fn work_of(bench: &Bench, video: &Value) -> Work {
@@ -73,7 +73,9 @@ async fn a_job_of_another_project_is_not_there() {
     assert_eq!(bench.store.get(&id).unwrap().state(), State::Queued);
     assert_eq!(bench.get("/api/jobs/..%2Fx").await.0, 404);
     let request = Request::get(format!("/api/jobs/{id}")).body(Body::empty()).unwrap();
-    assert_eq!(bench.send(of_project(request, "other", &[])).await.status(), 200);
+    assert_eq!(bench.with_key(request, "other", &[Scope::Read]).await.status(), 200);
+    let request = Request::get(format!("/api/jobs/{id}")).body(Body::empty()).unwrap();
+    assert_eq!(bench.with_key(request, "third", &[Scope::Read]).await.status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +196,10 @@ async fn variants_are_the_same_work_with_other_seeds() {
 #[tokio::test]
 async fn storyboards_become_work_with_their_pictures_stored() {
     let bench = bench();
-    let png = "data:image/png;base64,iVBORw0KGgouLi4u";
+    // 64x64 of one colour: pictures are looked at before they are stored.
+    let png = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAAUElEQVR42u3PQQkAAAgEsHubxP4pjGUE38JgBZbpei\
+        0CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICApcFKIqg4t9ZnhkAAAAASUVORK5C\
+        YII=";
     let shots = json!([
         { "prompt": "a fox", "seconds": 4, "transition": "continue", "input_reference": { "image_url": png } },
         { "prompt": "it runs", "seconds": "8", "transition": "continue" },
@@ -205,7 +210,8 @@ async fn storyboards_become_work_with_their_pictures_stored() {
     check("post", "/api/storyboards", status, &video);
     assert_eq!(
         (&video["seconds"], &video["seed"], &video["prompt"]),
-        (&json!("12"), &json!(5), &json!("a fox\nit runs"))
+        (&json!("12"), &json!(5), &json!("a fox\nit runs")),
+        "{video}"
     );
     let Task::Storyboard { shots } = work_of(&bench, &video).task else {
         panic!("{video}")

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use axum::http::Request;
 use kinora_server::Scope;
-use native_support::{bench, bytes_of, check, of_project};
+use native_support::{bench, bytes_of, check};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_database() {
@@ -87,11 +87,9 @@ async fn paths_of_clients_make_no_labels() {
 async fn numbers_are_for_those_who_may_see_them() {
     let bench = bench();
     let request = || Request::get("/metrics").body(Body::empty()).unwrap();
-    let refused = bench
-        .send(of_project(request(), "p", &[Scope::Read, Scope::Write]))
-        .await;
+    let refused = bench.with_key(request(), "p", &[Scope::Read, Scope::Write]).await;
     assert_eq!(refused.status(), 403);
-    let shown = bench.send(of_project(request(), "p", &[Scope::Admin])).await;
+    let shown = bench.with_key(request(), "p", &[Scope::Admin]).await;
     assert_eq!(shown.status(), 200);
     assert!(
         shown.headers()["content-type"]

@@ -11,7 +11,7 @@ use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kinora_api::{Options, Rules, SseReader};
 use kinora_jobs::*;
-use kinora_server::{App, Caller, Config, FileRef, Files, Outcome, OutcomeFiles, Scope as KeyScope, Task, Work};
+use kinora_server::{App, Config, FileRef, Files, Keys, NewKey, Outcome, OutcomeFiles, Scope as KeyScope, Task, Work};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -93,6 +93,9 @@ pub struct Bench {
     pub files: Files,
     pub router: Router,
     pub clock: Arc<SystemClock>,
+    /// The same server, started with keys.
+    with_keys: Router,
+    keys: Keys,
     folder: tempfile::TempDir,
 }
 
@@ -109,13 +112,20 @@ pub fn bench() -> Bench {
     let files = Files::in_folder(&folder.path().join("files")).unwrap();
     let mut config = Config::new("127.0.0.1:0".parse().unwrap(), folder.path().to_owned());
     config.limits.free_bytes = 1;
-    let app = App::new(config, store.clone(), clock.clone(), files.clone(), Rules::sora());
-    let router = app.router();
+    let keyed = Config {
+        keys: true,
+        ..config.clone()
+    };
+    let app_of = |config| App::new(config, store.clone(), clock.clone(), files.clone(), Rules::sora());
+    let (router, with_keys) = (app_of(config).router(), app_of(keyed).router());
+    let keys = Keys::new(&files, store.clone(), clock.clone());
     Bench {
         store,
         files,
         router,
         clock,
+        with_keys,
+        keys,
         folder,
     }
 }
@@ -244,14 +254,18 @@ impl Bench {
     }
 }
 
-pub fn of_project(mut request: Request<Body>, project: &str, scopes: &[KeyScope]) -> Request<Body> {
-    let (project, key) = (project.to_owned(), "other".to_owned());
-    request.extensions_mut().insert(Caller {
-        project,
-        key,
-        scopes: scopes.to_vec(),
-    });
-    request
+impl Bench {
+    /// The answer of the same server, had it been started with keys, to a request with a new key.
+    pub async fn with_key(&self, mut request: Request<Body>, project: &str, scopes: &[KeyScope]) -> Response<Body> {
+        let new = NewKey {
+            scopes: scopes.to_vec(),
+            ..NewKey::new(&format!("probe{}", NEXT.fetch_add(1, Ordering::SeqCst)), project)
+        };
+        let key = self.keys.create(&new).await.unwrap();
+        let bearer = format!("Bearer {}", key.reveal()).parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        self.with_keys.clone().oneshot(request).await.unwrap()
+    }
 }
 
 pub async fn bytes_of(response: Response<Body>) -> Bytes {
