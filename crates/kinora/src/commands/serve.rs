@@ -8,10 +8,17 @@ use kinora_server::{Config, DispatchOptions, Limits, Tls};
 use super::service;
 use crate::args::Serve;
 
+/// Threads that wait for the record, for files and for other machines. Each holds memory of its own, so a thousand who ask at once
+/// queue for them; webhooks and fetched pictures, which may wait long, take at most 48.
+const BLOCKING_THREADS: usize = 96;
+
 /// Serves until it is told to stop.
 pub fn run(args: &Serve) -> anyhow::Result<()> {
     let _log = service::log(&args.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
     let runtime = runtime.context("cannot start the server")?;
     Ok(runtime.block_on(kinora_server::run(config(args)))?)
 }
