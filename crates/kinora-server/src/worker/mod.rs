@@ -24,11 +24,21 @@ pub enum JobSource {
 }
 
 impl JobSource {
-    fn open(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
-        Ok(match self {
-            Self::Record(record) => open_store(record, clock)?,
-            Self::Nats(options) => Arc::new(RemoteStore::connect(options)?),
-        })
+    /// Opens it. NATS that is away, as after a power cut, is waited for until `shutdown`.
+    fn open(&self, clock: Arc<dyn Clock>, shutdown: &AtomicBool) -> Result<Arc<dyn Store>> {
+        let options = match self {
+            Self::Record(record) => return Ok(open_store(record, clock)?),
+            Self::Nats(options) => options,
+        };
+        loop {
+            match RemoteStore::connect(options) {
+                Err(error @ kinora_dispatch::Error::Connect { .. }) if !shutdown.load(Ordering::SeqCst) => {
+                    tracing::warn!(%error, "NATS cannot be reached; it is tried again");
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                connected => return Ok(Arc::new(connected?)),
+            }
+        }
     }
 }
 
@@ -62,7 +72,7 @@ impl WorkerSettings {
 pub fn run(settings: &WorkerSettings, shutdown: &AtomicBool) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
     crate::files::install_crypto();
-    let store = settings.jobs.open(clock.clone())?;
+    let store = settings.jobs.open(clock.clone(), shutdown)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
