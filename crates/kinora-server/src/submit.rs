@@ -54,6 +54,10 @@ pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, 
         submission.id = Some(JobId(new_video_id(app.clock.now())?.to_string()));
         submission.webhooks = webhooks.clone();
         submission.retain = app.config.keep;
+        submission.priority = work
+            .options
+            .priority
+            .map_or(0, |priority| i32::try_from(priority).unwrap_or(i32::MAX));
         // Longer videos take more from the share of their key.
         submission.cost = (f64::from(work.seconds.ms()) / 1000.0).max(0.1);
         submission.idempotency_key = key.map(|key| match index {

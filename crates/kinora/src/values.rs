@@ -157,6 +157,11 @@ pub fn days(text: &str) -> Result<u32, String> {
     whole_u32(text, 1, 36_500, "--keep-days 30")
 }
 
+/// `--max-priority`.
+pub fn priority(text: &str) -> Result<u32, String> {
+    whole_u32(text, 0, u64::from(kinora_api::LARGEST_PRIORITY), "--max-priority 10")
+}
+
 /// `--workers`.
 pub fn workers(text: &str) -> Result<u32, String> {
     whole_u32(text, 0, 64, "--workers 1")

@@ -11,7 +11,7 @@ pub use create::{CharacterRef, CreateCharacter, CreateVideo};
 pub(crate) use create::{CreateCharacterBody, TextOrNumber, add_size, seconds, size};
 pub use derive::{EditVideo, ExtendVideo, RemixVideo};
 pub use list::{ListQuery, Order};
-pub use options::{LARGEST_SEED, LoraRef, Options};
+pub use options::{LARGEST_PRIORITY, LARGEST_SEED, LoraRef, Options};
 pub(crate) use options::{add_wrappers, finished, nothing_left};
 pub use sources::{ImageSource, VideoSource};
 pub(crate) use sources::{image_source, video_source};

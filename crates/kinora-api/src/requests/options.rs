@@ -13,6 +13,9 @@ use crate::{ApiError, Rules, UnknownFields};
 /// The largest seed: every language reads it exactly from JSON.
 pub const LARGEST_SEED: u64 = (1 << 53) - 1;
 
+/// The highest priority of a job.
+pub const LARGEST_PRIORITY: u32 = 100;
+
 /// A LoRA of the server, by its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoraRef {
@@ -98,6 +101,10 @@ pub struct Options {
     /// LoRAs that act on the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<LoraRef>,
+    /// Jobs of a higher one are begun first, as far as the key may ask for it; 0 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
+    pub priority: Option<u32>,
     /// Who asked, for the operator's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -217,6 +224,7 @@ impl Options {
             enable_upscaling: fields.boolean("enable_upscaling")?,
             upscaling_scale: small(fields.integer("upscaling_scale", 1, 4)?),
             loras: loras(fields)?,
+            priority: small(fields.integer("priority", 0, u64::from(LARGEST_PRIORITY))?),
             user: fields.text_up_to("user", 512)?,
             metadata: metadata(fields)?,
         })

@@ -286,3 +286,16 @@ fn ids_that_name_nothing() {
         "Video with id 'video_1' not found.",
     );
 }
+
+#[test]
+fn jobs_may_be_asked_for_with_a_priority() {
+    let running = server();
+    let asked = json!({ "prompt": "a red ball", "priority": 5 });
+    let video = running.post("/v1/videos", &asked).expect(200);
+    let id = kinora_jobs::JobId(video["id"].as_str().unwrap().to_owned());
+    let job = kinora_jobs::Store::get(&*running.store, &id).unwrap();
+    assert_eq!(job.priority, 5);
+    let too_high = json!({ "prompt": "a red ball", "priority": 101 });
+    let refused = running.post("/v1/videos", &too_high).expect(400);
+    assert_eq!(refused["error"]["param"], "priority");
+}

@@ -127,6 +127,12 @@ pub struct CreateKey {
     /// Example: --max-running 1
     #[arg(long, value_name = "N", value_parser = values::connections)]
     pub max_running: Option<u32>,
+
+    /// The highest priority that it may ask for: jobs of a higher one are begun before those of all other keys
+    ///
+    /// Example: --max-priority 10
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::priority)]
+    pub max_priority: u32,
 }
 
 /// What a key may do.

@@ -36,7 +36,7 @@ fn new_key(args: &CreateKey) -> NewKey {
             weight: args.share,
             max_queued: args.max_queued.unwrap_or(unlimited.max_queued),
             max_running: args.max_running.unwrap_or(unlimited.max_running),
-            ..unlimited
+            max_priority: i32::try_from(args.max_priority).unwrap_or(i32::MAX),
         },
         ..usual
     }
