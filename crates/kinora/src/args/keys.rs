@@ -65,15 +65,17 @@ pub struct Keys {
 #[derive(Debug, Subcommand)]
 pub enum KeysAction {
     /// Make a key, and show it once
-    #[command(after_help = "Example:\n  kinora keys create studio --project films")]
+    #[command(after_help = "Examples:\n  kinora keys create studio --project films")]
     Create(CreateKey),
     /// List the keys
-    #[command(after_help = "Example:\n  kinora keys list")]
+    #[command(after_help = "Examples:\n  kinora keys list")]
     List,
     /// End a key
-    #[command(after_help = "Example:\n  kinora keys revoke studio")]
+    #[command(after_help = "Examples:\n  kinora keys revoke studio")]
     Revoke {
         /// Its name
+        ///
+        /// Example: studio
         #[arg(value_name = "NAME")]
         name: String,
     },
@@ -83,6 +85,8 @@ pub enum KeysAction {
 #[derive(Debug, Args)]
 pub struct CreateKey {
     /// Its name, which no other key ever gets
+    ///
+    /// Example: studio
     #[arg(value_name = "NAME")]
     pub name: String,
 
