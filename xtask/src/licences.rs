@@ -14,7 +14,7 @@ use crate::Problem;
 use crate::spdx::satisfied_by;
 
 /// Licences under which a dependency may be used: permissive ones, and MPL-2.0, which covers its own files only.
-pub(crate) const ALLOWED: [&str; 15] = [
+pub(crate) const ALLOWED: [&str; 16] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -22,6 +22,7 @@ pub(crate) const ALLOWED: [&str; 15] = [
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    "CDLA-Permissive-2.0",
     "IJG",
     "ISC",
     "MIT",
