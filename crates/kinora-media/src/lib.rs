@@ -70,7 +70,7 @@ pub use image::{ReadImage, read_image, write_image};
 pub use interpolate::Interpolator;
 pub use metadata::read_metadata;
 pub use metrics::{psnr, ssim};
-pub use poster::{PosterPicker, thumbnail};
+pub use poster::{BestFrame, PosterPicker, best_frame, thumbnail};
 pub use reader::{ClipInfo, ClipReader, Limits, probe};
 pub use resize::{Fit, fit, paste, resize};
 pub use sheet::ContactSheet;

@@ -1,6 +1,6 @@
 //! The one frame that stands for a clip: the sharpest that is no fade.
 
-use crate::{Frame, Result, resize};
+use crate::{ClipReader, Error, Frame, Result, resize};
 
 /// Picks a poster while the frames pass by; keeps one frame.
 ///
@@ -45,6 +45,31 @@ impl PosterPicker {
     pub fn finish(self) -> Option<(u64, Frame)> {
         self.best.map(|b| (b.1, b.2))
     }
+}
+
+/// The frame of a clip that stands best for it.
+#[derive(Debug, Clone)]
+pub struct BestFrame {
+    /// The frame.
+    pub frame: Frame,
+    /// Which of the clip it is, from 0.
+    pub index: u64,
+    /// How many the clip has.
+    pub frames: u64,
+}
+
+/// Reads a clip to its end for the frame that [`PosterPicker`] chooses.
+///
+/// **Errors**: those of the clip; [`Error::NoFrames`].
+pub fn best_frame(clip: ClipReader) -> Result<BestFrame> {
+    let mut picker = PosterPicker::new(Some(clip.info().frames));
+    let mut frames = 0;
+    for frame in clip {
+        picker.push(&frame?);
+        frames += 1;
+    }
+    let (index, frame) = picker.finish().ok_or(Error::NoFrames)?;
+    Ok(BestFrame { frame, index, frames })
 }
 
 fn score(frame: &Frame) -> f64 {

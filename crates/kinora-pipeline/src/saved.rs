@@ -90,7 +90,7 @@ impl SavedLatents {
         Ok(())
     }
 
-    /// Reads what [`SavedLatents::write`] wrote.
+    /// Reads what `SavedLatents::write` wrote.
     ///
     /// **Errors**: [`Error::Weights`] for a file that is damaged, [`Error::NotLatents`] for one that is something else.
     pub fn read(path: &Path) -> Result<Self> {

@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kinora_api::ApiError;
+use kinora_api::{ApiError, IGNORED_FIELDS, ignored_fields};
 use kinora_jobs::{Error as JobsError, Illegal};
 
 /// What a route returns.
@@ -79,5 +79,19 @@ impl IntoResponse for Failure {
             Json(self.0.body()),
         )
             .into_response()
+    }
+}
+
+/// An answer that names the fields of its request that mean nothing here.
+pub(crate) fn with_ignored(ignored: &[String], answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    set_header(response.headers_mut(), IGNORED_FIELDS, ignored_fields(ignored));
+    response
+}
+
+/// Sets a header that has a value which headers can carry.
+pub(crate) fn set_header(headers: &mut HeaderMap, name: &'static str, value: Option<String>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+        headers.insert(HeaderName::from_static(name), value);
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, Failure};
+use crate::ask::ask;
 use crate::auth::{Auth, guard};
 use crate::events::Bell;
 use crate::hooks::Endpoints;
@@ -135,8 +136,7 @@ impl App {
         &self,
         call: impl FnOnce(&dyn Store) -> kinora_jobs::Result<T> + Send + 'static,
     ) -> Answer<T> {
-        let store = self.store.clone();
-        Ok(blocking(move || call(&*store)).await??)
+        Ok(ask(&self.store, call).await?)
     }
 
     /// All routes. OpenAI's are found with and without `/v1`, as proxies ask for them. Inside a runtime, the

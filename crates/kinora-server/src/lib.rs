@@ -10,6 +10,7 @@
 
 mod answer;
 mod app;
+mod ask;
 mod auth;
 mod body;
 mod caller;
@@ -19,6 +20,7 @@ mod error;
 mod events;
 mod fetch;
 mod files;
+mod hex;
 mod hooks;
 mod http;
 mod inputs;

@@ -11,6 +11,7 @@ use kinora_jobs::{Job, JobId, Query, State, Timestamp};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::ask::ask;
 use crate::files::FileRef;
 use crate::{App, Result};
 
@@ -68,7 +69,7 @@ pub fn start(app: App) -> JoinHandle<()> {
 pub async fn delete_expired(app: &App) -> Result<usize> {
     let mut count = 0;
     loop {
-        let expired = with_store(app, |store| store.expired(PAGE)).await?;
+        let expired = ask(&app.store, |store| store.expired(PAGE)).await?;
         if expired.is_empty() {
             return Ok(count);
         }
@@ -76,10 +77,10 @@ pub async fn delete_expired(app: &App) -> Result<usize> {
             for place in ["videos", "checkpoints", "previews"] {
                 app.files.delete_all(&FileRef(format!("{place}/{}", job.id))).await?;
             }
-            let purged = with_store(app, move |store| store.purge(&job.id)).await;
+            let purged = ask(&app.store, move |store| store.purge(&job.id)).await;
             match purged {
                 // Somebody else has deleted it, or queued it again.
-                Err(crate::Error::Jobs(kinora_jobs::Error::NotFound { .. } | kinora_jobs::Error::NotEnded { .. })) => {}
+                Err(kinora_jobs::Error::NotFound { .. } | kinora_jobs::Error::NotEnded { .. }) => {}
                 purged => drop(purged?),
             }
             count += 1;
@@ -95,7 +96,7 @@ pub async fn sweep(app: &App) -> Result<Swept> {
     for place in ["videos", "checkpoints", "previews"] {
         let listed = app.files.list(Some(&FileRef(place.to_owned()))).await?;
         for (id, fences) in by_job(place, &listed) {
-            let found = with_store(app, {
+            let found = ask(&app.store, {
                 let id = JobId(id.clone());
                 move |store| match store.get(&id) {
                     Err(kinora_jobs::Error::NotFound { .. }) => Ok(None),
@@ -203,7 +204,7 @@ async fn delete_uploads(app: &App) -> Result<usize> {
     if old.is_empty() {
         return Ok(0);
     }
-    let named = with_store(app, |store| {
+    let named = ask(&app.store, |store| {
         let mut named = BTreeSet::new();
         let mut query = Query {
             limit: PAGE,
@@ -229,21 +230,6 @@ async fn delete_uploads(app: &App) -> Result<usize> {
         app.files.delete(key).await?;
     }
     Ok(unnamed.len())
-}
-
-/// Asks the store beside the tasks that answer requests.
-async fn with_store<T: Send + 'static>(
-    app: &App,
-    call: impl FnOnce(&dyn kinora_jobs::Store) -> kinora_jobs::Result<T> + Send + 'static,
-) -> Result<T> {
-    let store = app.store.clone();
-    let asked = tokio::task::spawn_blocking(move || call(&*store)).await;
-    let asked = asked.map_err(|error| crate::Error::Io {
-        action: "ask",
-        path: "the record of jobs".into(),
-        source: std::io::Error::other(error),
-    })?;
-    Ok(asked?)
 }
 
 #[cfg(test)]

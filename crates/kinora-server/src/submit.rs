@@ -20,34 +20,36 @@ const LONGEST_KEY: usize = 255;
 /// Stands between an idempotency key and the number of a further job of the same request. No header can hold it.
 const FURTHER: char = '\u{1f}';
 
-/// Submits `work` for `caller`. The same `Idempotency-Key` with the same work is the same job.
+/// Submits `work` for `caller`, once for each seed: all of them or, as far as nobody has begun with them, none. The same
+/// `Idempotency-Key` with the same work is the same jobs.
 ///
-/// **Errors**: 422 for a key that came with other work, 429 for too many jobs, 503, 507.
-pub(crate) async fn submit(app: &App, caller: &Caller, headers: &HeaderMap, work: Work) -> Answer<Job> {
-    let mut jobs = submit_all(app, caller, headers, vec![work]).await?;
-    jobs.pop().ok_or_else(|| Failure::internal(&"no job was made"))
-}
-
-/// Submits several for one request: all of them or, as far as nobody has begun with them, none.
-///
-/// **Errors**: as [`submit`].
-pub(crate) async fn submit_all(app: &App, caller: &Caller, headers: &HeaderMap, works: Vec<Work>) -> Answer<Vec<Job>> {
+/// **Errors**: 422 for a key that came with other work, 429 for too many jobs, 404 for a source that is not there, 503, 507.
+pub(crate) async fn submit(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    mut work: Work,
+    seeds: &[u64],
+) -> Answer<Vec<Job>> {
     check_room(app)?;
     let key = idempotency_key(headers)?;
+    // Each job is one video: these are spent.
+    (work.options.seed, work.options.n) = (Vec::new(), None);
     if let Some(catalogue) = &app.catalogue {
-        works.iter().try_for_each(|work| catalogue.admit(work))?;
+        catalogue.admit(&work)?;
     }
-    check_jobs_of_key(app, caller, works.len()).await?;
+    check_jobs_of_key(app, caller, seeds.len()).await?;
     let webhooks = hooks::names_for(app, &caller.project).await?;
-    let mut submissions = Vec::with_capacity(works.len());
-    for (index, mut work) in works.into_iter().enumerate() {
-        // With a key, the same request has to be the same job: what differs from call to call is left out.
-        work.traceparent = if key.is_some() {
-            None
-        } else {
-            observe::traceparent(headers)
-        };
-        work.sources = sources_of(app, caller, &work).await?;
+    work.sources = sources_of(app, caller, &work).await?;
+    // With a key, the same request has to be the same job: what differs from call to call is left out.
+    work.traceparent = if key.is_some() {
+        None
+    } else {
+        observe::traceparent(headers)
+    };
+    let mut submissions = Vec::with_capacity(seeds.len());
+    for (index, seed) in seeds.iter().enumerate() {
+        work.seed = *seed;
         let kind = format!("video/{}", work.engine);
         let request = serde_json::to_value(&work).map_err(|error| Failure::internal(&error))?;
         let mut submission = Submission::new(&caller.project, &caller.key, &kind, request);
@@ -115,25 +117,13 @@ async fn check_jobs_of_key(app: &App, caller: &Caller, more: usize) -> Answer<()
 /// **Errors**: 507 if there is so little room that a video may not fit.
 pub(crate) fn check_room(app: &App) -> Answer<()> {
     let limit = app.config.limits.free_bytes;
-    match free_bytes(&app.config.folder) {
+    match kinora_weights::free_bytes(&app.config.folder) {
         Some(free) if free < limit => {
             tracing::error!(free, limit, "the disk is full: no new jobs are taken");
             Err(ApiError::storage_full().into())
         }
         _ => Ok(()),
     }
-}
-
-/// Free bytes of the disk, if the system says.
-#[cfg(unix)]
-fn free_bytes(folder: &std::path::Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &std::path::Path) -> Option<u64> {
-    None
 }
 
 /// The seeds of the videos of one request, as many as it asks for. Seeds that it does not name follow from its
@@ -165,18 +155,6 @@ fn first_number(bytes: &[u8]) -> u64 {
         .iter()
         .take(8)
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-/// One job's work for each seed. `seed` and `n` of the options are spent.
-pub(crate) fn one_for_each(work: &Work, seeds: &[u64]) -> Vec<Work> {
-    let one = |seed: &u64| {
-        let mut work = work.clone();
-        work.seed = *seed;
-        work.options.seed = Vec::new();
-        work.options.n = None;
-        work
-    };
-    seeds.iter().map(one).collect()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Answer<Option<&str>> {

@@ -47,6 +47,26 @@ pub struct Work {
 impl Work {
     /// The form that this version writes and reads.
     pub const VERSION: u32 = 1;
+
+    /// Work of `task` with nothing special about it. Whoever submits it says the seed, the sources and the trace.
+    #[must_use]
+    pub fn new(task: Task, prompt: String, (model, engine): (String, String), size: Size, seconds: Seconds) -> Self {
+        Self {
+            version: Self::VERSION,
+            task,
+            prompt,
+            model,
+            engine,
+            size,
+            seconds,
+            num_frames: None,
+            seed: 0,
+            options: Options::default(),
+            remixed_from: None,
+            traceparent: None,
+            sources: BTreeMap::new(),
+        }
+    }
 }
 
 /// Kind of work.

@@ -53,8 +53,8 @@ pub use lora::{Lora, LoraError, LoraUse};
 pub use manifest::{Manifest, ManifestFile, Part, TrainingAsset};
 pub use pickle::PickleError;
 pub use pull::{
-    CatalogueEntry, PlannedFile, PullError, PullOptions, PullPlan, PullProgress, Pulled, catalogue, plan_pull, pull,
-    system_tls,
+    CatalogueEntry, PlannedFile, PullError, PullOptions, PullPlan, PullProgress, Pulled, catalogue, free_bytes,
+    plan_pull, pull, system_tls,
 };
 pub use quantize::{ClassError, QuantKind, Quantized, quantize};
 pub use reader::{Reader, Table};

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::diffuse::Between;
+use crate::map::hex;
 use crate::saved::{SavedPart, json, part_name, write_floats};
 use crate::{Error, Result};
 
@@ -244,6 +245,6 @@ impl Sum {
     }
 
     fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0.finalize())
     }
 }

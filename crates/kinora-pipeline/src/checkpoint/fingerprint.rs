@@ -6,7 +6,7 @@ use kinora_media::Format;
 use sha2::{Digest, Sha256};
 
 use crate::Result;
-use crate::map::file_sha256;
+use crate::map::{file_sha256, hex};
 use crate::memory_plan::{MemoryPlan, WeightsMode};
 use crate::plan::Plan;
 use crate::report::Recipe;
@@ -43,7 +43,7 @@ pub(crate) fn fingerprint(run: &Decisive<'_>) -> Result<String> {
         sum.update((word.len() as u64).to_le_bytes());
         sum.update(word);
     }
-    Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&sum.finalize()))
 }
 
 /// A request without what changes no frame, and without the names of files whose hashes the recipe has. A field that is

@@ -15,7 +15,7 @@ use kinora_tensor::Tensor;
 pub(crate) use control::{ControlClip, Steer, control};
 pub(crate) use encode::{encode_frames, whole_frame};
 pub(crate) use source::{
-    ClipTail, Picture, clip_head, clip_tail, file_sha256, mask_frames, picture, probe_source, reference,
+    ClipTail, Picture, clip_head, clip_tail, file_sha256, hex, mask_frames, picture, probe_source, reference,
 };
 pub(crate) use start::{Given, ending, known};
 pub(crate) use text::{TextEmbedder, vocabulary};

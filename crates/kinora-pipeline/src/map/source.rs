@@ -155,10 +155,15 @@ pub(crate) fn file_sha256(path: &Path) -> Result<String> {
     let mut piece = vec![0; 1 << 20];
     loop {
         match file.read(&mut piece).map_err(refuse)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&piece[..n]),
         }
     }
+}
+
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn input_error(path: &Path, source: kinora_media::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kinora_media::{ClipReader, Frame, Limits, PosterPicker, Quality, write_image};
+use kinora_media::{BestFrame, ClipReader, Frame, Limits, Quality, best_frame, write_image};
 
 use super::{CharacterUse, Transition};
 use crate::description::StartsFrom;
@@ -190,15 +190,8 @@ pub fn character_from_clip(path: &Path) -> Result<CharacterPicture> {
         path: path.to_owned(),
         source,
     };
-    let reader = ClipReader::open(path, &Limits::default()).map_err(refuse)?;
-    let expected = reader.info().frames;
-    let mut picker = PosterPicker::new(Some(expected));
-    let mut frames = 0;
-    for frame in reader {
-        picker.push(&frame.map_err(refuse)?);
-        frames += 1;
-    }
-    let (index, frame) = picker.finish().ok_or(kinora_media::Error::NoFrames).map_err(refuse)?;
+    let clip = ClipReader::open(path, &Limits::default()).map_err(refuse)?;
+    let BestFrame { frame, index, frames } = best_frame(clip).map_err(refuse)?;
     Ok(CharacterPicture { frame, index, frames })
 }
 

@@ -8,6 +8,7 @@ use kinora_jobs::{Allowance, Clock, Store, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::secret::{KeyHash, hash_of, new_key};
+use crate::ask::ask;
 use crate::records::Records;
 use crate::{Error, Files, Result, Scope};
 
@@ -193,15 +194,8 @@ impl Keys {
             self.by_hash.delete(&key.hash).await?;
             return Ok(None);
         }
-        let (store, name, allowance) = (self.store.clone(), key.name.clone(), new.allowance);
-        let told = tokio::task::spawn_blocking(move || store.set_allowance(&name, &allowance)).await;
-        told.map_err(|error| {
-            setting(
-                "the shares of the key",
-                &error.to_string(),
-                "revoke it and make another",
-            )
-        })??;
+        let (name, allowance) = (key.name.clone(), new.allowance);
+        ask(&self.store, move |store| store.set_allowance(&name, &allowance)).await?;
         tracing::info!(target: "audit", key = key.name, project = key.project, "a key was made");
         Ok(Some(CreatedKey { key, secret }))
     }

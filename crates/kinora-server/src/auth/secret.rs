@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::{Error, Result};
 
 const PREFIX: &str = "kn-";
@@ -38,7 +39,7 @@ impl std::hash::Hash for KeyHash {
 impl KeyHash {
     /// In hexadecimal digits.
     pub(super) fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 
     /// From hexadecimal digits.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::hex::hex;
 use crate::{Error, Result};
 
 /// How the names of all of them begin.
@@ -42,7 +43,7 @@ impl Temporary {
         std::fs::create_dir_all(&folder).map_err(io("make the folder", &folder))?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| io("name a file in", &folder)(error.into()))?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&random);
         Ok(Self {
             path: folder.join(format!("{PREFIX}{name}{ending}")),
         })

@@ -9,6 +9,7 @@ use kinora_jobs::Delivery;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::records::Records;
 use crate::view::unix_seconds;
 use crate::{Error, Files, Result};
@@ -79,7 +80,7 @@ impl DeliveryNames {
         }
         let number = u64::from_str_radix(digits.get(..2 * NUMBER_BYTES)?, 16).ok()?;
         let proof = self.proof(project, number.to_be_bytes()).ok()?;
-        let written: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
+        let written = hex(&proof);
         let given = digits.get(2 * NUMBER_BYTES..)?.as_bytes();
         let differs = written.bytes().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
         (std::hint::black_box(differs) == 0).then_some(number)

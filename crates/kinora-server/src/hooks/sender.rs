@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::delivery::{DeliveryNames, Letter, signed};
 use super::endpoints::Endpoint;
+use crate::ask::ask;
 use crate::observe::DeliveryResult;
 use crate::view::unix_seconds;
 use crate::{App, Result, fetch};
@@ -145,14 +146,7 @@ impl Sender {
         &self,
         call: impl FnOnce(&dyn kinora_jobs::Store) -> kinora_jobs::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let store = self.app.store.clone();
-        let asked = tokio::task::spawn_blocking(move || call(&*store)).await;
-        Ok(asked.unwrap_or_else(|error| {
-            Err(kinora_jobs::Error::Storage {
-                doing: "look into the outbox",
-                detail: error.to_string(),
-            })
-        })?)
+        Ok(ask(&self.app.store, call).await?)
     }
 
     /// Takes one of the places of an endpoint.

@@ -21,6 +21,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use super::REQUEST_ID;
 use crate::answer::Failure;
+use crate::hex::hex;
 use crate::routes::videos::ALSO_MADE;
 use crate::{App, Error, Result};
 
@@ -55,8 +56,7 @@ async fn name(request: Request, next: Next) -> Response {
     let mut random = [0; 16];
     // Without randomness the name is not unique, and the request is answered all the same.
     getrandom::fill(&mut random).ok();
-    let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = format!("req_{id}");
+    let id = format!("req_{}", hex(&random));
     let given = request.headers().get("x-client-request-id");
     if let Some(given) = given.filter(|given| given.len() <= LONGEST_CLIENT_NAME) {
         tracing::debug!(request_id = id, client_request_id = ?given, "the client has a name for this request");

@@ -11,13 +11,14 @@ use std::io::Read;
 use std::path::Path;
 
 use kinora_api::{ApiError, Content, ImageSource, Upload};
-use kinora_media::{ClipInfo, ClipReader, Frame, Limits, PosterPicker, read_image};
+use kinora_media::{ClipInfo, ClipReader, Limits, best_frame, read_image};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{Answer, Failure};
 use crate::app::blocking;
 use crate::body::Temporary;
 use crate::fetch::fetch;
+use crate::hex::hex;
 use crate::{App, FileRef};
 
 /// The largest picture that is fetched from elsewhere, in bytes.
@@ -95,7 +96,13 @@ pub(crate) async fn keep_clip(app: &App, param: &'static str, upload: &Upload) -
 pub(crate) async fn character_picture(app: &App, param: &'static str, upload: &Upload) -> Answer<Temporary> {
     let file = OnDisk::of(app, upload).await?;
     let path = file.path().to_owned();
-    let frame = look(app, param, move || pick_picture(&path)).await?;
+    // A guess about the picture, not about who is in it.
+    let best = look(app, param, move || {
+        let mut limits = limits();
+        limits.frames = CHARACTER_FRAMES;
+        best_frame(ClipReader::open(&path, &limits)?)
+    });
+    let frame = best.await?.frame;
     let folder = app.config.folder.clone();
     blocking(move || {
         let picture = Temporary::reserve(&folder, ".png")?;
@@ -104,19 +111,6 @@ pub(crate) async fn character_picture(app: &App, param: &'static str, upload: &U
         Ok(picture)
     })
     .await?
-}
-
-/// The sharpest frame of a clip that is no fade, as for a poster: a guess about the picture, not about who is in it.
-fn pick_picture(clip: &Path) -> kinora_media::Result<Frame> {
-    let mut limits = limits();
-    limits.frames = CHARACTER_FRAMES;
-    let reader = ClipReader::open(clip, &limits)?;
-    let mut picker = PosterPicker::new(Some(reader.info().frames));
-    for frame in reader {
-        picker.push(&frame?);
-    }
-    let (_, frame) = picker.finish().ok_or(kinora_media::Error::NoFrames)?;
-    Ok(frame)
 }
 
 /// An input as a file, which a decoder can open.
@@ -203,5 +197,5 @@ fn sha256_of(path: &Path) -> std::io::Result<String> {
             read => hash.update(buffer.get(..read).unwrap_or_default()),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }

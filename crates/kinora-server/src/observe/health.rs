@@ -130,23 +130,15 @@ fn workers(app: &App, queued: u64, running: u64) -> kinora_jobs::Result<Check> {
 /// Whether the disk of the server's folder has room; nothing where the system cannot be asked.
 async fn free_space(app: &App) -> Option<Check> {
     let (folder, least) = (app.config.folder.clone(), app.config.limits.free_bytes);
-    let free = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || free_bytes(&folder)));
+    let free = tokio::time::timeout(
+        PATIENCE,
+        tokio::task::spawn_blocking(move || kinora_weights::free_bytes(&folder)),
+    );
     let free = free.await.ok()?.ok()??;
     Some(match free < least {
         true => failing(&format!("{free} bytes of the disk are free, {least} are needed")),
         false => fine(),
     })
-}
-
-#[cfg(unix)]
-fn free_bytes(folder: &std::path::Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(folder).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &std::path::Path) -> Option<u64> {
-    None
 }
 
 fn fine() -> Check {

@@ -17,11 +17,10 @@ mod watch;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use kinora_api::failure as code;
-use kinora_jobs::{Failure, Job, Progress, Runner, Stop, Store};
+use kinora_jobs::{Failure, Job, Progress, Runner, Stop};
 use kinora_pipeline::{CancelToken, ErrorKind, Pipeline, Request, RunReport};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -41,8 +40,6 @@ use watch::{Keeper, Shared, Watcher};
 /// What a runner needs.
 #[derive(Clone)]
 pub struct RunnerParts {
-    /// Where the jobs are: a video may start from what another job made.
-    pub store: Arc<dyn Store>,
     /// Where files are.
     pub files: Files,
     /// What the calls of `files` run on.
@@ -64,7 +61,6 @@ impl std::fmt::Debug for RunnerParts {
 
 /// Makes videos.
 pub struct VideoRunner {
-    store: Arc<dyn Store>,
     files: BlockingFiles,
     /// For what is only here while a job runs; removed with the runner.
     scratch: Scratch,
@@ -114,7 +110,6 @@ impl VideoRunner {
     pub fn new(parts: RunnerParts) -> Result<Self> {
         let kinds = parts.models.iter().map(|model| kind_of(&model.engine)).collect();
         Ok(Self {
-            store: parts.store,
             files: BlockingFiles::new(parts.files, parts.runtime),
             scratch: Scratch::new()?,
             engines: Engines::new(parts.models, parts.max_memory_bytes),
@@ -148,9 +143,7 @@ impl VideoRunner {
         let mut request = request_of(work, description, &place.video()).map_err(refused)?;
         let finder = sources::Finder {
             known: &work.sources,
-            store: &*self.store,
             files: &self.files,
-            project: &job.project,
             scratch: &place.scratch,
         };
         derived::apply(&mut request, &work.task, description, &mut |source| finder.find(source))?;

@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kinora_api::{VideoId, failure as code};
-use kinora_jobs::{Failure, JobId, Stop, Store};
+use kinora_jobs::{Failure, Stop};
 
 use super::derived::Source;
 use super::failure;
 use crate::files::{BlockingFiles, FileRef};
-use crate::work::{Outcome, OutcomeFiles};
+use crate::work::OutcomeFiles;
 
 /// Finds files.
 pub(super) struct Finder<'a> {
-    /// What the server has found.
+    /// The files of finished videos, as the server found them.
     pub(super) known: &'a BTreeMap<String, OutcomeFiles>,
-    pub(super) store: &'a dyn Store,
     pub(super) files: &'a BlockingFiles,
-    /// Only videos of this project are looked at.
-    pub(super) project: &'a str,
     /// Where files go that are not on this machine.
     pub(super) scratch: &'a Path,
 }
@@ -47,22 +44,8 @@ impl Finder<'_> {
     }
 
     fn files_of(&self, id: &VideoId) -> Result<OutcomeFiles, Stop> {
-        if let Some(files) = self.known.get(id.as_str()) {
-            return Ok(files.clone());
-        }
-        let gone = || missing(&format!("The video {id} is not there any more."));
-        let job = match self.store.get(&JobId(id.to_string())) {
-            Ok(job) if job.project == self.project => job,
-            Ok(_) | Err(kinora_jobs::Error::NotFound { .. }) => return Err(gone()),
-            Err(error) if error.is_transient() => {
-                return Err(Stop::TryAgain(Failure::new(code::INTERNAL_ERROR, error.to_string())));
-            }
-            Err(error) => return Err(Stop::Store(error)),
-        };
-        let result = job.result.ok_or_else(gone)?;
-        let outcome: Outcome =
-            serde_json::from_value(result).map_err(|error| failure::internal("the outcome of another job", &error))?;
-        Ok(outcome.files)
+        let found = self.known.get(id.as_str()).cloned();
+        found.ok_or_else(|| missing(&format!("The video {id} is not there any more.")))
     }
 
     fn fetch(&self, key: &FileRef) -> Result<Option<PathBuf>, Stop> {

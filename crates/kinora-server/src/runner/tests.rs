@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use kinora_api::{Options, Seconds, Size};
-use kinora_jobs::{SqliteStore, State, Submission, SystemClock, Worker, WorkerOptions};
+use kinora_jobs::{SqliteStore, State, Store, Submission, SystemClock, Worker, WorkerOptions};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -115,7 +115,6 @@ fn a_full_disk_fails_attempts_and_loses_no_job() {
     let files = Files::of(disk.clone());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let runner = VideoRunner::new(RunnerParts {
-        store: store.clone(),
         files: files.clone(),
         runtime: runtime.handle().clone(),
         models: vec![Model::find("toybox").unwrap()],

@@ -83,7 +83,6 @@ pub fn run(settings: &WorkerSettings, shutdown: &AtomicBool) -> Result<()> {
             source,
         })?;
     let runner = VideoRunner::new(RunnerParts {
-        store: store.clone(),
         files: Files::open(&settings.files)?,
         runtime: runtime.handle().clone(),
         models: settings

@@ -66,7 +66,6 @@ impl Bench {
         let store = open(&folder.path().join("jobs.db"));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let runner = VideoRunner::new(RunnerParts {
-            store: store.clone(),
             files: files.clone(),
             runtime: runtime.handle().clone(),
             models: vec![Model::find("toybox").unwrap()],
@@ -81,8 +80,15 @@ impl Bench {
         }
     }
 
+    /// Submits as the server does: with the files of the videos that the work starts from.
     pub fn submit(&self, work: &Work) -> JobId {
-        submit(&*self.store, work)
+        let mut work = work.clone();
+        for id in work.task.videos().into_iter().cloned().collect::<Vec<_>>() {
+            if let Ok(job) = self.store.get(&JobId(id.to_string())) {
+                work.sources.insert(id.to_string(), outcome(&job).files);
+            }
+        }
+        submit(&*self.store, &work)
     }
 
     /// Does the next job.

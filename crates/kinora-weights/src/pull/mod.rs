@@ -357,13 +357,17 @@ fn small_text(client: &Client, url: &str, most_bytes: u64) -> Result<Option<Stri
     Ok(read.ok().map(|_| text))
 }
 
+/// Free bytes of the disk of a folder, if the system says.
 #[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Free bytes of the disk of a folder, if the system says.
 #[cfg(not(unix))]
-fn free_bytes(_folder: &Path) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(_folder: &Path) -> Option<u64> {
     None
 }

@@ -2,18 +2,16 @@
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use kinora_api::{
-    ApiError, BlendVideos, CreateStoryboard, IGNORED_FIELDS, LoopVideo, MakeVariants, Options, Seconds, Shot,
-    Transition, VideoList, ignored_fields,
+    ApiError, BlendVideos, CreateStoryboard, LoopVideo, MakeVariants, Options, Seconds, Shot, Transition, VideoList,
 };
-use serde::Serialize;
 
-use crate::answer::{Answer, Failure};
+use crate::answer::{Answer, Failure, with_ignored};
 use crate::body::read_body;
 use crate::inputs::keep_picture;
-use crate::submit::{one_for_each, seeds, submit, submit_all};
+use crate::submit::{seeds, submit};
 use crate::view::{Finished, finished, job_of, video_of, work_of};
 use crate::work::{Task, Work, WorkShot};
 use crate::{App, Caller};
@@ -33,11 +31,11 @@ pub(super) async fn variants(
         n: Some(asked.count),
         ..Options::default()
     };
-    let works = one_for_each(&work, &seeds(&caller, &headers, &several)?);
-    let made = submit_all(&app, &caller, &headers, works).await?;
+    let seeds = seeds(&caller, &headers, &several)?;
+    let made = submit(&app, &caller, &headers, work, &seeds).await?;
     let videos = made.iter().map(video_of).collect::<Answer<Vec<_>>>()?;
     let list = VideoList::new(videos, false, |video| video.id.to_string());
-    Ok(answer(&list, &asked.ignored))
+    Ok(with_ignored(&asked.ignored, Json(list)))
 }
 
 pub(super) async fn storyboard(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
@@ -48,7 +46,7 @@ pub(super) async fn storyboard(State(app): State<App>, caller: Caller, request: 
         return Err(ApiError::unsupported_parameter("num_frames").into());
     }
     let chosen = app.model(asked.model.as_deref())?;
-    let (model, engine) = (chosen.name.to_owned(), chosen.engine.to_owned());
+    let by = (chosen.name.to_owned(), chosen.engine.to_owned());
     let size = asked.size.unwrap_or(chosen.rules.default_size);
     let seed = seed_of(&asked.options, &headers, &caller)?;
     let total: u64 = asked.shots.iter().map(|shot| u64::from(shot.seconds.ms())).sum();
@@ -63,21 +61,10 @@ pub(super) async fn storyboard(State(app): State<App>, caller: Caller, request: 
         shots.push(shot_of(&app, index, shot).await?);
     }
     let work = Work {
-        version: Work::VERSION,
-        task: Task::Storyboard { shots },
-        prompt,
-        model,
-        engine,
-        size,
-        seconds: Seconds::from_ms(total),
-        num_frames: None,
-        seed,
-        options: spent(asked.options),
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+        options: asked.options,
+        ..Work::new(Task::Storyboard { shots }, prompt, by, size, Seconds::from_ms(total))
     };
-    made(&app, &caller, &headers, work, &asked.ignored).await
+    made(&app, &caller, &headers, work, seed, &asked.ignored).await
 }
 
 async fn shot_of(app: &App, index: usize, shot: Shot) -> Answer<WorkShot> {
@@ -117,28 +104,23 @@ pub(super) async fn blend(State(app): State<App>, caller: Caller, request: Reque
         return Err(ApiError::invalid_value("to", &other.size.to_string(), &rule).into());
     }
     let seed = seed_of(&asked.options, &headers, &caller)?;
-    let work = Work {
-        version: Work::VERSION,
-        task: Task::Blend {
-            from: asked.from,
-            to: asked.to,
-            curve: asked.curve,
-        },
-        prompt: asked
-            .prompt
-            .unwrap_or_else(|| format!("{}. {}", first.prompt, second.prompt)),
-        model: name,
-        engine,
-        size: outcome.size,
-        seconds: outcome.seconds,
-        num_frames: asked.options.num_frames,
-        seed,
-        options: spent(asked.options),
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+    let task = Task::Blend {
+        from: asked.from,
+        to: asked.to,
+        curve: asked.curve,
     };
-    made(&app, &caller, &headers, work, &asked.ignored).await
+    let both = || format!("{}. {}", first.prompt, second.prompt);
+    let prompt = asked.prompt.unwrap_or_else(both);
+    let num_frames = asked.options.num_frames;
+    let work = Work {
+        num_frames,
+        options: Options {
+            num_frames: None,
+            ..asked.options
+        },
+        ..Work::new(task, prompt, (name, engine), outcome.size, outcome.seconds)
+    };
+    made(&app, &caller, &headers, work, seed, &asked.ignored).await
 }
 
 pub(super) async fn round(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
@@ -158,41 +140,30 @@ pub(super) async fn round(State(app): State<App>, caller: Caller, request: Reque
     }
     let added = asked.seconds.map_or(0, Seconds::ms);
     let seed = seed_of(&asked.options, &headers, &caller)?;
-    let work = Work {
-        version: Work::VERSION,
-        task: Task::Loop {
-            source: asked.video_id,
-            seam: asked.seconds,
-        },
-        prompt: asked.prompt.unwrap_or(source.prompt),
-        model: source.model,
-        engine,
-        size: outcome.size,
-        seconds: Seconds::from_ms(outcome.seconds.ms().saturating_add(added)),
-        num_frames: None,
-        seed,
-        options: spent(asked.options),
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+    let task = Task::Loop {
+        source: asked.video_id,
+        seam: asked.seconds,
     };
-    made(&app, &caller, &headers, work, &asked.ignored).await
+    let prompt = asked.prompt.unwrap_or(source.prompt);
+    let seconds = Seconds::from_ms(outcome.seconds.ms().saturating_add(added));
+    let work = Work {
+        options: asked.options,
+        ..Work::new(task, prompt, (source.model, engine), outcome.size, seconds)
+    };
+    made(&app, &caller, &headers, work, seed, &asked.ignored).await
 }
 
-async fn made(app: &App, caller: &Caller, headers: &HeaderMap, work: Work, ignored: &[String]) -> Answer<Response> {
-    let job = submit(app, caller, headers, work).await?;
-    Ok(answer(&video_of(&job)?, ignored))
-}
-
-fn answer(body: &impl Serialize, ignored: &[String]) -> Response {
-    let told = ignored_fields(ignored).and_then(|names| HeaderValue::from_str(&names).ok());
-    let mut response = Json(body).into_response();
-    if let Some(names) = told {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(IGNORED_FIELDS), names);
-    }
-    response
+async fn made(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    work: Work,
+    seed: u64,
+    ignored: &[String],
+) -> Answer<Response> {
+    let jobs = submit(app, caller, headers, work, &[seed]).await?;
+    let job = jobs.first().ok_or_else(|| Failure::internal(&"no job was made"))?;
+    Ok(with_ignored(ignored, Json(video_of(job)?)))
 }
 
 /// The seed of a request that makes one video.
@@ -207,14 +178,4 @@ fn seed_of(options: &Options, headers: &HeaderMap, caller: &Caller) -> Answer<u6
         .first()
         .copied()
         .ok_or_else(|| Failure::internal(&"a request for no video"))
-}
-
-/// What of the options is not said elsewhere in the work.
-fn spent(options: Options) -> Options {
-    Options {
-        seed: Vec::new(),
-        n: None,
-        num_frames: None,
-        ..options
-    }
 }

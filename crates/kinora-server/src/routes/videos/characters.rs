@@ -2,21 +2,19 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
-use kinora_api::{
-    ApiError, Character, CharacterId, CharacterTag, CreateCharacter, IGNORED_FIELDS, RANDOM_BYTES, ignored_fields,
-};
+use axum::response::Response;
+use kinora_api::{ApiError, Character, CharacterId, CharacterTag, CreateCharacter, RANDOM_BYTES};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Named, require};
-use crate::answer::{Answer, Failure};
+use super::Named;
+use crate::answer::{Answer, Failure, with_ignored};
 use crate::body::{ReadBody, read_body};
+use crate::hex::hex;
 use crate::inputs::character_picture;
 use crate::submit::check_room;
 use crate::view::unix_seconds;
-use crate::{App, Caller, FileRef, Scope};
+use crate::{App, Caller, FileRef};
 
 /// The longest `subject`, in characters.
 const LONGEST_SUBJECT: usize = 80;
@@ -50,7 +48,6 @@ impl Record {
 }
 
 pub(super) async fn create(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
-    require(&caller, Scope::Write)?;
     let body = read_body(&app, request).await?;
     if matches!(body, ReadBody::Memory(..)) {
         return Err(ApiError::unsupported_content_type("a body without files", &["multipart/form-data"]).into());
@@ -75,15 +72,10 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, request: Requ
     app.files
         .write(&FileRef(format!("{folder}/character.json")), json.into())
         .await?;
-    let mut headers = HeaderMap::new();
-    if let Some(Ok(value)) = ignored_fields(&asked.ignored).map(|value| HeaderValue::from_str(&value)) {
-        headers.insert(HeaderName::from_static(IGNORED_FIELDS), value);
-    }
-    Ok((headers, Json(record.view())).into_response())
+    Ok(with_ignored(&asked.ignored, Json(record.view())))
 }
 
 pub(super) async fn read(State(app): State<App>, caller: Caller, Named(id): Named) -> Answer<Json<Character>> {
-    require(&caller, Scope::Read)?;
     Ok(Json(character_of(&app, &caller, &id).await?.view()))
 }
 
@@ -105,11 +97,7 @@ fn folder_of(project: &str, id: &str) -> String {
     if !project.is_empty() && project.len() <= 64 && project.bytes().all(plain) {
         return format!("characters/{project}/{id}");
     }
-    let hash: String = Sha256::digest(project)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("characters/~{hash}/{id}")
+    format!("characters/~{}/{id}", hex(&Sha256::digest(project)))
 }
 
 /// The field `subject`, which the types of OpenAI's interface do not have.

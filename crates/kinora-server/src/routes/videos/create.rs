@@ -4,18 +4,17 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use kinora_api::{ApiError, CharacterRef, CreateVideo};
 
+use super::answer;
 use super::characters::character_of;
 use super::lengths::seconds_of_frames;
-use super::{answer, require};
 use crate::answer::Answer;
 use crate::body::read_body;
 use crate::inputs::keep_picture;
-use crate::submit::{one_for_each, seeds, submit_all};
+use crate::submit::{seeds, submit};
 use crate::work::{CharacterUse, Task, Work};
-use crate::{App, Caller, Scope};
+use crate::{App, Caller};
 
 pub(super) async fn create(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
-    require(&caller, Scope::Write)?;
     let headers = request.headers().clone();
     let body = read_body(&app, request).await?;
     let asked = CreateVideo::read(body.as_body(), &app.rules)?;
@@ -27,22 +26,15 @@ pub(super) async fn create(State(app): State<App>, caller: Caller, request: Requ
         None => None,
     };
     let default = asked.seconds.unwrap_or(chosen.rules.default_seconds);
+    let size = asked.size.unwrap_or(chosen.rules.default_size);
+    let seconds = seconds_of_frames(&asked.options, None).unwrap_or(default);
+    let by = (chosen.name.to_owned(), chosen.engine.to_owned());
     let work = Work {
-        version: Work::VERSION,
-        task: Task::Create { image, characters },
-        model: chosen.name.to_owned(),
-        engine: chosen.engine.to_owned(),
-        size: asked.size.unwrap_or(chosen.rules.default_size),
-        seconds: seconds_of_frames(&asked.options, None).unwrap_or(default),
         num_frames: asked.options.num_frames,
-        seed: 0,
-        prompt: asked.prompt,
         options: asked.options,
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+        ..Work::new(Task::Create { image, characters }, asked.prompt, by, size, seconds)
     };
-    let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
+    let jobs = submit(&app, &caller, &headers, work, &seeds).await?;
     answer(&app, &jobs, &asked.ignored)
 }
 

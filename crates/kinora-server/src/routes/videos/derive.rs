@@ -5,14 +5,14 @@ use axum::response::Response;
 use kinora_api::{ApiError, EditVideo, ExtendVideo, RemixVideo, Seconds, Size, VideoSource};
 
 use super::lengths::{of_clip, seconds_of_frames, size_for, stitched};
-use super::{Named, answer, require};
+use super::{Named, answer};
 use crate::answer::Answer;
 use crate::body::read_body;
 use crate::inputs::keep_clip;
-use crate::submit::{one_for_each, seeds, submit_all};
+use crate::submit::{seeds, submit};
 use crate::view::finished;
 use crate::work::{ClipSource, Task, Work};
-use crate::{App, Caller, Scope};
+use crate::{App, Caller};
 
 /// How much may change if the request does not say.
 const STRENGTH: f64 = 0.7;
@@ -23,37 +23,28 @@ pub(super) async fn remix(
     Named(id): Named,
     request: Request,
 ) -> Answer<Response> {
-    require(&caller, Scope::Write)?;
     let headers = request.headers().clone();
     let body = read_body(&app, request).await?;
     let asked = RemixVideo::read(body.as_body(), &app.rules)?;
     let seeds = seeds(&caller, &headers, &asked.options)?;
     let source = finished(&app, &caller, &id).await?;
     let id = parsed(&id)?;
+    let task = Task::Remix {
+        source: id.clone(),
+        strength: strength(asked.strength)?,
+    };
+    let of = source.work;
     let work = Work {
-        version: Work::VERSION,
-        task: Task::Remix {
-            source: id.clone(),
-            strength: strength(asked.strength)?,
-        },
-        prompt: asked.prompt,
-        model: source.work.model,
-        engine: source.work.engine,
-        size: source.work.size,
-        seconds: source.work.seconds,
-        num_frames: source.work.num_frames,
-        seed: 0,
+        num_frames: of.num_frames,
         options: asked.options,
         remixed_from: Some(id),
-        traceparent: None,
-        sources: Default::default(),
+        ..Work::new(task, asked.prompt, (of.model, of.engine), of.size, of.seconds)
     };
-    let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
+    let jobs = submit(&app, &caller, &headers, work, &seeds).await?;
     answer(&app, &jobs, &asked.ignored)
 }
 
 pub(super) async fn edit(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
-    require(&caller, Scope::Write)?;
     let headers = request.headers().clone();
     let body = read_body(&app, request).await?;
     let asked = EditVideo::read(body.as_body(), &app.rules)?;
@@ -67,30 +58,19 @@ pub(super) async fn edit(State(app): State<App>, caller: Caller, request: Reques
     if let Some(size) = asked.size {
         app.model(Some(&start.model))?.rules.sizes.check(size)?;
     }
+    let source = start.source;
+    let size = asked.size.unwrap_or(start.size);
+    let by = (start.model, start.engine);
     let work = Work {
-        version: Work::VERSION,
-        task: Task::Edit {
-            source: start.source,
-            strength,
-        },
-        prompt: asked.prompt,
-        model: start.model,
-        engine: start.engine,
-        size: asked.size.unwrap_or(start.size),
-        seconds,
         num_frames: asked.options.num_frames,
-        seed: 0,
         options: asked.options,
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+        ..Work::new(Task::Edit { source, strength }, asked.prompt, by, size, seconds)
     };
-    let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
+    let jobs = submit(&app, &caller, &headers, work, &seeds).await?;
     answer(&app, &jobs, &asked.ignored)
 }
 
 pub(super) async fn extend(State(app): State<App>, caller: Caller, request: Request) -> Answer<Response> {
-    require(&caller, Scope::Write)?;
     let headers = request.headers().clone();
     let body = read_body(&app, request).await?;
     let asked = ExtendVideo::read(body.as_body(), &app.rules)?;
@@ -105,25 +85,15 @@ pub(super) async fn extend(State(app): State<App>, caller: Caller, request: Requ
         // The request was checked against the server's first model; this one is the source's.
         app.model(Some(&start.model))?.rules.extension_lengths.check(added)?;
     }
+    let seconds = stitched(start.seconds, added)?;
+    let source = start.source;
+    let by = (start.model, start.engine);
     let work = Work {
-        version: Work::VERSION,
-        task: Task::Extend {
-            source: start.source,
-            added,
-        },
-        prompt: asked.prompt,
-        model: start.model,
-        engine: start.engine,
-        size: start.size,
-        seconds: stitched(start.seconds, added)?,
         num_frames: asked.options.num_frames,
-        seed: 0,
         options: asked.options,
-        remixed_from: None,
-        traceparent: None,
-        sources: Default::default(),
+        ..Work::new(Task::Extend { source, added }, asked.prompt, by, start.size, seconds)
     };
-    let jobs = submit_all(&app, &caller, &headers, one_for_each(&work, &seeds)).await?;
+    let jobs = submit(&app, &caller, &headers, work, &seeds).await?;
     answer(&app, &jobs, &asked.ignored)
 }
 

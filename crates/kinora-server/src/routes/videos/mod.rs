@@ -20,18 +20,16 @@ mod one;
 mod range;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::HeaderName;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use kinora_api::{ApiError, IGNORED_FIELDS, POLL_AFTER_MS, ignored_fields};
+use kinora_api::{ApiError, POLL_AFTER_MS};
 use kinora_jobs::Job;
 
-use crate::answer::{Answer, Failure};
+use crate::App;
+use crate::answer::{Answer, Failure, set_header, with_ignored};
 use crate::view::{poll_after_ms, video_of};
-use crate::{App, Caller, Scope};
 
 /// On the answer to a request for several videos: the ids of the others, with commas between them.
 pub(crate) const ALSO_MADE: &str = "kinora-also-made";
@@ -63,32 +61,14 @@ impl FromRequestParts<App> for Named {
     }
 }
 
-/// **Errors**: 403 for a key without this scope.
-fn require(caller: &Caller, scope: Scope) -> Answer<()> {
-    if caller.may(scope) {
-        Ok(())
-    } else {
-        Err(ApiError::missing_scope(scope.name()).into())
-    }
-}
-
 /// The answer with the first of these jobs, and what the client should know besides.
 fn answer(app: &App, jobs: &[Job], ignored: &[String]) -> Answer<Response> {
     let first = jobs.first().ok_or_else(|| Failure::internal(&"no job was made"))?;
-    let mut headers = HeaderMap::new();
-    set(&mut headers, IGNORED_FIELDS, ignored_fields(ignored));
-    set(
-        &mut headers,
-        POLL_AFTER_MS,
-        poll_after_ms(first, app.clock.now()).map(|ms| ms.to_string()),
-    );
+    let mut response = with_ignored(ignored, Json(video_of(first)?));
+    let headers = response.headers_mut();
+    let poll_after = poll_after_ms(first, app.clock.now()).map(|ms| ms.to_string());
+    set_header(headers, POLL_AFTER_MS, poll_after);
     let others: Vec<&str> = jobs.iter().skip(1).map(|job| job.id.0.as_str()).collect();
-    set(&mut headers, ALSO_MADE, (!others.is_empty()).then(|| others.join(", ")));
-    Ok((headers, Json(video_of(first)?)).into_response())
-}
-
-fn set(headers: &mut HeaderMap, name: &'static str, value: Option<String>) {
-    if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
-        headers.insert(HeaderName::from_static(name), value);
-    }
+    set_header(headers, ALSO_MADE, (!others.is_empty()).then(|| others.join(", ")));
+    Ok(response)
 }
