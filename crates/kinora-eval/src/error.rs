@@ -45,6 +45,16 @@ pub enum Error {
         /// The label.
         label: String,
     },
+    /// The model cannot do what is to be scored.
+    #[error(
+        "--task {task} is nothing for this model: {source}\nhint: it needs a model that makes clips of words and starts from a picture or a clip; --task text needs only words"
+    )]
+    Task {
+        /// The task.
+        task: &'static str,
+        /// What the planner said.
+        source: Box<kinora_pipeline::Error>,
+    },
     /// The results that are there were made with other settings.
     #[error("{} was made with other settings: {difference}\nhint: the same settings go on with it; for others choose another --out", path.display())]
     OtherSettings {
@@ -106,7 +116,7 @@ impl Error {
             Self::NoJudge { .. } | Self::Judge { .. } => ErrorKind::Model,
             Self::OtherSettings { .. } | Self::Clip { .. } => ErrorKind::Usage,
             Self::Results { .. } | Self::Io { .. } | Self::Media(_) => ErrorKind::Output,
-            Self::Pipeline(error) => error.kind(),
+            Self::Pipeline(error) | Self::Task { source: error, .. } => error.kind(),
             Self::Record { .. } | Self::Tensor(_) => ErrorKind::Internal,
         }
     }

@@ -3,25 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kinora_media::{Format, Frame};
 use kinora_models::judge::Judge;
-use kinora_pipeline::{CancelToken, Event, Length, Observer, Pipeline, Request, Size, Stage};
+use kinora_pipeline::{CancelToken, Pipeline, Size};
 use kinora_sampling::Sampler;
 use serde::Serialize;
 
-use crate::answers::look;
+use crate::answers::{Answers, look};
 use crate::measure::{SHRINK, flicker};
 use crate::prompts::{Kind, Prompt, PromptSet};
-use crate::results::{ClipResult, Results, Settings, json, write_whole};
+use crate::results::{ClipResult, Results, Settings, Source, json, write_whole};
 use crate::score::{Measured, Score};
 use crate::share::rounded;
 use crate::sheet::{write_sheet, write_strip};
-use crate::verdict::Verdict;
+use crate::task::{MadeOf, Maker, Task};
+use crate::verdict::{Kept, Verdict};
 use crate::{Error, Result};
 
 /// What to evaluate, and with which settings; what is absent is the model's default.
 #[derive(Debug, Clone)]
 pub struct Choice {
+    /// What the model is asked to do.
+    pub task: Task,
     /// Kinds of prompts.
     pub kinds: Vec<Kind>,
     /// At most so many of their prompts, evenly spread.
@@ -34,7 +36,7 @@ pub struct Choice {
     pub sampler: Option<Sampler>,
     /// The clip of prompt i has this seed plus i.
     pub seed: u64,
-    /// Frames of a clip.
+    /// Frames of a clip, and of what is added to it.
     pub frames: u32,
     /// Keep the clips as MP4 files.
     pub keep_clips: bool,
@@ -48,6 +50,7 @@ impl Choice {
 impl Default for Choice {
     fn default() -> Self {
         Self {
+            task: Task::Text,
             kinds: Kind::ALL.to_vec(),
             limit: None,
             steps: None,
@@ -70,7 +73,7 @@ pub enum News<'a> {
         /// All that were chosen.
         of: usize,
     },
-    /// The clip that is being made is so far.
+    /// The clip that is being made is so far; where another is made of it, that one begins anew.
     Step {
         /// Finished denoising steps.
         done: usize,
@@ -124,12 +127,13 @@ pub struct Evaluation<'a> {
 impl Evaluation<'_> {
     /// Makes and judges every chosen clip that is not in `results.jsonl` yet, then counts all of them.
     ///
-    /// **Errors**: [`Error::UnknownLabel`] before anything is made; [`Error::OtherSettings`] if the folder holds results of
+    /// **Errors**: [`Error::UnknownLabel`] and [`Error::Task`] before anything is made; [`Error::OtherSettings`] if the folder holds results of
     /// another evaluation; what the pipeline, the judge or the disk refuse.
     pub fn run(&self, news: &mut dyn FnMut(&News<'_>), cancel: &CancelToken) -> Result<Outcome> {
         self.set.check(&self.judge.config().classes)?;
         let chosen = self.set.select(&self.choice.kinds, self.choice.limit);
         let settings = self.settings()?;
+        self.choice.task.check(self.pipeline.description(), &settings)?;
         self.create_folder("strips")?;
         if self.choice.keep_clips {
             self.create_folder("clips")?;
@@ -158,6 +162,7 @@ impl Evaluation<'_> {
         let side = |px: usize| (SHRINK * px) as u32;
         let sampler = choice.sampler.unwrap_or(model.default_sampler);
         Ok(Settings {
+            task: choice.task,
             kinora: env!("CARGO_PKG_VERSION").to_owned(),
             model: self.pipeline.model().clone(),
             judge: self.judge_hash.to_owned(),
@@ -194,39 +199,47 @@ impl Evaluation<'_> {
         cancel: &CancelToken,
     ) -> Result<Option<ClipResult>> {
         let started = Instant::now();
-        let output = self.out.join(format!("clips/{:03}.mp4", prompt.id));
-        let mut request = Request::new(&prompt.prompt, output, Format::Mp4);
-        request.size = Some(settings.size);
-        request.length = Length::Frames(settings.frames);
-        request.steps = Some(settings.steps);
-        request.guidance_scale = Some(settings.guidance_scale);
-        request.sampler = self.choice.sampler;
-        request.seed = settings.seed.wrapping_add(prompt.id);
-        request.frames_only = !self.choice.keep_clips;
-        let mut taker = Taker {
-            frames: Vec::new(),
-            news,
+        let maker = Maker {
+            pipeline: self.pipeline,
+            choice: self.choice,
+            settings,
+            out: self.out,
         };
-        let report = self.pipeline.run(&request, &mut taker, cancel)?;
-        let frames = taker.frames;
-        let Some(clip) = report.clips.into_iter().next() else {
+        let Some(made) = maker.make(prompt, news, cancel)? else {
             return Ok(None);
         };
-        let (answers, consistency) = look(self.judge, &frames)?;
+        let frames = &made.frames;
+        let (answers, consistency) = look(self.judge, frames)?;
         let verdict = Verdict::of(&prompt.labels, &answers);
-        write_strip(&self.strip_path(prompt.id), &frames, prompt.id, verdict.subject)?;
+        let of = made.source.as_ref();
+        let source = of.map(|of| self.source(prompt, of, &answers)).transpose()?;
+        let joint = of.and_then(|of| of.frames.get(of.joint));
+        write_strip(&self.strip_path(prompt.id), joint, frames, prompt.id, verdict.subject)?;
         Ok(Some(ClipResult {
             id: prompt.id,
             kind: prompt.kind,
             prompt: prompt.prompt.clone(),
-            model_prompt: clip.recipe.model_prompt,
-            seed: request.seed,
+            model_prompt: made.model_prompt,
+            seed: made.seed,
             answers,
             verdict,
             consistency: rounded(consistency),
-            flicker: rounded(flicker(&frames)),
+            flicker: rounded(flicker(frames)),
+            source,
             seconds: rounded(started.elapsed().as_secs_f64()),
         }))
+    }
+
+    /// What the judge sees in the clip that another was made of, and what of that the other one, with `answers`, kept.
+    fn source(&self, prompt: &Prompt, of: &MadeOf, answers: &Answers) -> Result<Source> {
+        let (before, _) = look(self.judge, &of.frames)?;
+        Ok(Source {
+            seed: of.seed,
+            kept: Kept::of(&prompt.labels, &before, answers),
+            answers: before,
+            seam: of.seam.map(rounded),
+            first_frame: of.first_frame.map(rounded),
+        })
     }
 
     /// Counts what is known of the chosen prompts, and writes it down.
@@ -243,6 +256,7 @@ impl Evaluation<'_> {
                 verdict: result.verdict,
                 consistency: result.consistency,
                 flicker: result.flicker,
+                source: result.source.as_ref(),
             })
             .collect();
         let score = Score::of(&measured);
@@ -263,6 +277,7 @@ impl Evaluation<'_> {
 /// The score as a page.
 fn page(settings: &Settings, score: &Score) -> String {
     let Settings {
+        task,
         kinora,
         model,
         judge,
@@ -275,8 +290,13 @@ fn page(settings: &Settings, score: &Score) -> String {
         precision,
         seed,
     } = settings;
+    let what = match task {
+        Task::Text => "",
+        Task::Image => ", from the first frame of another clip",
+        Task::Extend => ", extended",
+    };
     format!(
-        "# The score of {} {}\n\n{} clips of {size}, {frames} frames; {steps} steps, guidance {guidance_scale}, {sampler}, \
+        "# The score of {} {}{what}\n\n{} clips of {size}, {frames} frames; {steps} steps, guidance {guidance_scale}, {sampler}, \
          {precision}, seed {seed} plus the prompt's number; weights {}, judge {judge}, prompts {prompts}, Kinora {kinora}.\n\
          Shares with 95 % intervals; docs/eval.md defines the rows.\n\n{}",
         model.name,
@@ -285,24 +305,4 @@ fn page(settings: &Settings, score: &Score) -> String {
         model.weights_hash,
         score.markdown()
     )
-}
-
-/// Takes the frames of a clip, and passes on how far it is.
-struct Taker<'a> {
-    frames: Vec<Frame>,
-    news: &'a mut dyn FnMut(&News<'_>),
-}
-
-impl Observer for Taker<'_> {
-    fn event(&mut self, event: &Event<'_>) {
-        match *event {
-            Event::Frame(frame) => self.frames.push(frame.clone()),
-            Event::Progress {
-                stage: Stage::Diffuse,
-                done,
-                of,
-            } => (self.news)(&News::Step { done, of }),
-            _ => {}
-        }
-    }
 }

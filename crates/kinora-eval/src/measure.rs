@@ -87,6 +87,36 @@ pub fn flicker(frames: &[Frame]) -> f64 {
     }
 }
 
+/// Differences of neighbouring frames on either side that a seam is compared with.
+const NEIGHBOURS: usize = 4;
+/// The least that frames are taken to differ by, of 255, so that a still clip does not divide by zero.
+const LEAST_DIFFERENCE: f64 = 0.25;
+
+/// How much the picture jumps from the last frame of `before` to the first of `after`: their mean absolute difference of
+/// luma over the mean of those of the nearest neighbouring frames on both sides, four each at most. 1 is no seam to see.
+/// `None` without two frames on each side, or for frames of different sizes.
+pub fn seam(before: &[Frame], after: &[Frame]) -> Option<f64> {
+    let jump = difference(before.last()?, after.first()?)?;
+    let near = &before[before.len().saturating_sub(NEIGHBOURS + 1)..];
+    let mut beside = Vec::new();
+    for side in [near, &after[..after.len().min(NEIGHBOURS + 1)]] {
+        let differences: Option<Vec<f64>> = side.windows(2).map(|pair| difference(&pair[0], &pair[1])).collect();
+        beside.extend(differences.filter(|differences| !differences.is_empty())?);
+    }
+    let usual = beside.iter().sum::<f64>() / beside.len() as f64;
+    Some(jump / usual.max(LEAST_DIFFERENCE))
+}
+
+/// Mean absolute difference of luma, of 255.
+fn difference(a: &Frame, b: &Frame) -> Option<f64> {
+    if (a.width_px, a.height_px) != (b.width_px, b.height_px) {
+        return None;
+    }
+    let (a, b) = (a.luma(), b.luma());
+    let sum: u64 = a.iter().zip(&b).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
+    Some(sum as f64 / a.len().max(1) as f64)
+}
+
 /// BT.709 weights in 256ths, as everywhere in Kinora, without rounding each pixel.
 fn mean_luma(frame: &Frame) -> f64 {
     let mut sums = [0u64; 3];
@@ -121,6 +151,22 @@ mod tests {
         assert_eq!(flicker(&grey(&[10, 20, 30, 40])), 0.0);
         assert_eq!(flicker(&grey(&[10, 20, 10, 20])), 10.0);
         assert_eq!(flicker(&grey(&[10, 200])), 0.0);
+    }
+
+    #[test]
+    fn a_seam_is_a_jump_that_is_larger_than_its_neighbours() {
+        let steady = grey(&[10, 12, 14, 16, 18, 20, 22, 24]);
+        assert_eq!(seam(&steady[..4], &steady[4..]), Some(1.0), "constant motion");
+        assert_eq!(seam(&steady[..2], &grey(&[212, 214])), Some(100.0), "a cut");
+        // Only what is near counts: the jump from 200 to 10 is six frames back.
+        assert_eq!(seam(&grey(&[200, 10, 11, 12, 13, 14]), &grey(&[15, 16])), Some(1.0));
+        assert_eq!(
+            seam(&grey(&[9, 9]), &grey(&[19, 19])),
+            Some(40.0),
+            "a cut between stills"
+        );
+        assert_eq!(seam(&grey(&[9]), &grey(&[19, 19])), None);
+        assert_eq!(seam(&[], &[]), None);
     }
 
     #[test]

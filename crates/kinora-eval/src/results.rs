@@ -11,12 +11,16 @@ use serde_json::Value;
 
 use crate::answers::Answers;
 use crate::prompts::Kind;
-use crate::verdict::Verdict;
+use crate::task::Task;
+use crate::verdict::{Kept, Verdict};
 use crate::{Error, Result};
 
 /// Everything that decides the result of a prompt: the first line of the file, under `settings`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
+    /// What the model is asked to do; absent for clips from words.
+    #[serde(default, skip_serializing_if = "Task::is_text")]
+    pub task: Task,
     /// Version of Kinora.
     pub kinora: String,
     /// The weights.
@@ -45,7 +49,10 @@ impl Settings {
     /// What differs, as `steps: 28 there, 14 now`.
     fn difference(&self, now: &Self) -> Result<String> {
         let fields = |settings: &Self| match serde_json::to_value(settings) {
-            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(Value::Object(mut fields)) => {
+                fields.insert("task".into(), settings.task.name().into());
+                Ok(fields)
+            }
             Ok(_) => Ok(serde_json::Map::new()),
             Err(error) => Err(record(&error)),
         };
@@ -90,8 +97,28 @@ pub struct ClipResult {
     pub consistency: f64,
     /// How much the brightness jumps, of 255.
     pub flicker: f64,
-    /// Seconds that the clip and its judgement took.
+    /// Seconds that the clip and its judgement took, what it was made of included.
     pub seconds: f64,
+    /// What it was made of, if it was not made of words alone. Everything above is of the new clip or part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+/// The prompt's own clip, of which another was made, and what that one has to do with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its seed.
+    pub seed: u64,
+    /// What the judge sees in it.
+    pub answers: Answers,
+    /// Whether the judge sees the same in the new one.
+    pub kept: Kept,
+    /// Of an extension: how much the picture jumps where it begins; 1 is as much as beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seam: Option<f64>,
+    /// Of a clip from a picture: the PSNR of its first frame against that, in dB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<f64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,6 +240,7 @@ mod tests {
             weights_hash: "abc".into(),
         };
         Settings {
+            task: Task::Text,
             kinora: "0.1.0".into(),
             model,
             judge: "1".into(),
@@ -259,6 +287,7 @@ mod tests {
             consistency: 0.300_001,
             flicker: 0.333_333,
             seconds: 2.0,
+            source: None,
         }
     }
 
@@ -294,6 +323,25 @@ mod tests {
             error.contains("precision: \"int8\" there, \"f32\" now; steps: 28 there, 14 now"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_task_is_told_apart_and_that_of_old_folders_is_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        drop(Results::open(&path, &settings()).unwrap());
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("task"));
+        let extend = Settings {
+            task: Task::Extend,
+            ..settings()
+        };
+        let refused = |settings| Results::open(&path, settings).err().unwrap().to_string();
+        let error = refused(&extend);
+        assert!(error.contains("task: \"text\" there, \"extend\" now"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        drop(Results::open(&path, &extend).unwrap());
+        let error = refused(&settings());
+        assert!(error.contains("task: \"extend\" there, \"text\" now"), "{error}");
     }
 
     #[test]

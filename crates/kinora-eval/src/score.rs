@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::prompts::{Kind, Labels};
+use crate::results::Source;
 use crate::share::{Average, Share};
 use crate::verdict::{Metric, Verdict};
 
@@ -22,6 +23,18 @@ pub struct Measured<'a> {
     pub consistency: f64,
     /// How much the brightness jumps.
     pub flicker: f64,
+    /// What it was made of, if not of words alone.
+    pub source: Option<&'a Source>,
+}
+
+impl Measured<'_> {
+    /// Right, wrong, or `None` where the metric does not ask.
+    fn on(&self, metric: Metric) -> Option<bool> {
+        match metric.is_kept() {
+            true => self.source?.kept.on(metric),
+            false => self.verdict.on(metric, self.labels),
+        }
+    }
 }
 
 /// The score of some clips.
@@ -35,23 +48,31 @@ pub struct Tally {
     pub consistency: Option<Average>,
     /// Mean jumping of the brightness, of 255; 0 at best.
     pub flicker: Option<Average>,
+    /// Of extensions: mean jump where they begin; 1 is as much as beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seam: Option<Average>,
+    /// Of clips from pictures: mean PSNR of the first frame, in dB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<Average>,
 }
 
 impl Tally {
     fn of(clips: &[&Measured<'_>]) -> Self {
         let share = |metric| {
-            let answers = clips.iter().filter_map(|clip| clip.verdict.on(metric, clip.labels));
+            let answers = clips.iter().filter_map(|clip| clip.on(metric));
             Some((metric, Share::of(answers)?))
         };
-        let average = |value: fn(&Measured<'_>) -> f64| {
-            let values: Vec<f64> = clips.iter().map(|clip| value(clip)).collect();
+        let average = |value: fn(&Measured<'_>) -> Option<f64>| {
+            let values: Vec<f64> = clips.iter().filter_map(|clip| value(clip)).collect();
             Average::of(&values)
         };
         Self {
             clips: clips.len(),
             shares: Metric::ALL.into_iter().filter_map(share).collect(),
-            consistency: average(|clip| clip.consistency),
-            flicker: average(|clip| clip.flicker),
+            consistency: average(|clip| Some(clip.consistency)),
+            flicker: average(|clip| Some(clip.flicker)),
+            seam: average(|clip| clip.source?.seam),
+            first_frame: average(|clip| clip.source?.first_frame),
         }
     }
 }
@@ -91,16 +112,23 @@ impl Score {
         };
         let [seen, held_out, people] = Kind::ALL.map(|kind| kind.name().replace('_', " "));
         let mut rows = vec![["".into(), "all".into(), seen, held_out, people]];
-        for metric in Metric::ALL {
+        let asked = |metric: &Metric| !metric.is_kept() || self.all.shares.contains_key(metric);
+        for metric in Metric::ALL.into_iter().filter(asked) {
             rows.push(row(metric.name(), &|tally| {
                 tally.shares.get(&metric).map(Share::to_string)
             }));
         }
-        let averages: [(&str, fn(&Tally) -> Option<Average>); 2] = [
+        let averages: [(&str, fn(&Tally) -> Option<Average>); 4] = [
             ("consistency", |tally| tally.consistency),
             ("flicker", |tally| tally.flicker),
+            ("seam", |tally| tally.seam),
+            ("first frame, dB", |tally| tally.first_frame),
         ];
         for (name, value) in averages {
+            // What only extensions or clips from pictures have makes no row for others.
+            if value(&self.all).is_none() {
+                continue;
+            }
             rows.push(row(name, &|tally| value(tally).map(|average| average.to_string())));
         }
         rows
@@ -149,6 +177,7 @@ mod tests {
             },
             consistency: 0.9,
             flicker: if subject { 1.0 } else { 3.0 },
+            source: None,
         };
         let score = Score::of(&[
             clip(Kind::Seen, &one, true, true, Some(true)),
@@ -178,5 +207,41 @@ mod tests {
         );
         let again: Score = serde_json::from_str(&serde_json::to_string(&score).unwrap()).unwrap();
         assert_eq!(again, score);
+    }
+
+    #[test]
+    fn what_is_kept_has_rows_where_clips_were_made_of_others() {
+        let labels: Labels = serde_json::from_str(r#"{"actors": ["cat"], "count": 1}"#).unwrap();
+        let source = |subject, seam| -> Source {
+            serde_json::from_value(serde_json::json!({
+                "seed": 1, "seam": seam,
+                "answers": {"actors": [], "count": "1", "background": "", "time": "", "weather": "", "motion": "", "camera": ""},
+                "kept": {"subject": subject, "setting": true, "time": false, "weather": true}}))
+            .unwrap()
+        };
+        let sources = [source(true, 1.0), source(false, 4.0)];
+        let verdict: Verdict = serde_json::from_str(r#"{"subject": false, "count": true}"#).unwrap();
+        let clip = |source| Measured {
+            kind: Kind::Seen,
+            labels: &labels,
+            verdict,
+            consistency: 0.9,
+            flicker: 1.0,
+            source,
+        };
+        let score = Score::of(&[clip(Some(&sources[0])), clip(Some(&sources[1]))]);
+        let table = score.markdown();
+        for row in [
+            "\n| subject | 0 % (0-66), 0 of 2 |",
+            "\n| kept subject | 50 % (9-91), 1 of 2 |",
+            "\n| kept time | 0 %",
+            "\n| seam | 2.500 (",
+        ] {
+            assert!(table.contains(row), "{row}: {table}");
+        }
+        assert!(!table.contains("first frame"), "{table}");
+        let text = Score::of(&[clip(None)]);
+        assert!(!text.markdown().contains("kept") && !text.markdown().contains("seam"));
+        assert!(!serde_json::to_string(&text).unwrap().contains("seam"));
     }
 }

@@ -38,17 +38,18 @@ const DIGITS: [[u8; 5]; 10] = [
     [7, 5, 7, 1, 7],
 ];
 
-/// Writes the first, the middle and the last frame of a clip side by side.
-pub(crate) fn write_strip(path: &Path, frames: &[Frame], id: u64, subject: bool) -> Result<()> {
-    let chosen = ContactSheet::indices(frames.len() as u64, FRAMES);
+/// Writes the first, the middle and the last frame of a clip side by side, after the one that they follow, if any.
+pub(crate) fn write_strip(path: &Path, joint: Option<&Frame>, frames: &[Frame], id: u64, subject: bool) -> Result<()> {
+    let indices = ContactSheet::indices(frames.len() as u64, FRAMES);
+    let chosen = indices.into_iter().map(|index| &frames[index as usize]);
+    let places = FRAMES + u32::from(joint.is_some());
     let mut strip: Option<Frame> = None;
-    for (place, index) in chosen.into_iter().enumerate() {
-        let frame = &frames[index as usize];
+    for (place, frame) in joint.into_iter().chain(chosen).enumerate() {
         let height = (frame.height_px * FRAME_WIDTH_PX / frame.width_px).max(1);
         let small = fit(frame, FRAME_WIDTH_PX, height, Fit::Cover)?;
         let strip = match &mut strip {
             Some(strip) => strip,
-            none => none.insert(Frame::filled(FRAMES * FRAME_WIDTH_PX, height, GROUND)?),
+            none => none.insert(Frame::filled(places * FRAME_WIDTH_PX, height, GROUND)?),
         };
         paste(strip, &small, place as u32 * FRAME_WIDTH_PX, 0);
     }
@@ -64,7 +65,7 @@ pub(crate) fn write_sheet<'a>(path: &Path, strips: impl ExactSizeIterator<Item =
     let mut sheet: Option<(Frame, u32)> = None;
     for (place, strip) in strips.enumerate() {
         let strip = read_image(strip, &Limits::default())?.frame;
-        let (width, height) = (FRAMES * FRAME_WIDTH_PX + GAP_PX, strip.height_px + GAP_PX);
+        let (width, height) = (strip.width_px + GAP_PX, strip.height_px + GAP_PX);
         let (sheet, row_height) = match &mut sheet {
             Some(sheet) => sheet,
             none => {
@@ -150,7 +151,7 @@ mod tests {
             .map(|id| {
                 let path = folder.path().join(format!("{id}.png"));
                 let frames = [Frame::filled(320, 180, [40 * id as u8; 3]).unwrap()];
-                write_strip(&path, &frames, id, id % 2 == 0).unwrap();
+                write_strip(&path, None, &frames, id, id % 2 == 0).unwrap();
                 path
             })
             .collect();

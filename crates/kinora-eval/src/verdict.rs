@@ -1,5 +1,7 @@
 //! Whether a clip shows what its prompt says: labels and answers to right, wrong, or not asked.
 
+use std::collections::BTreeSet;
+
 use kinora_models::judge::Head;
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +30,19 @@ pub enum Metric {
     Motion,
     /// The right movement of the camera.
     Camera,
+    /// The actors of the clip that it was made of.
+    KeptSubject,
+    /// The background of that clip.
+    KeptSetting,
+    /// Its time of day.
+    KeptTime,
+    /// Its weather.
+    KeptWeather,
 }
 
 impl Metric {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Subject,
         Self::Pairs,
         Self::Count,
@@ -42,6 +52,10 @@ impl Metric {
         Self::Weather,
         Self::Motion,
         Self::Camera,
+        Self::KeptSubject,
+        Self::KeptSetting,
+        Self::KeptTime,
+        Self::KeptWeather,
     ];
 
     /// Its name in tables.
@@ -56,7 +70,19 @@ impl Metric {
             Self::Weather => "weather",
             Self::Motion => "motion",
             Self::Camera => "camera",
+            Self::KeptSubject => "kept subject",
+            Self::KeptSetting => "kept setting",
+            Self::KeptTime => "kept time",
+            Self::KeptWeather => "kept weather",
         }
+    }
+
+    /// Whether it compares two clips, not a clip and its prompt.
+    pub const fn is_kept(self) -> bool {
+        matches!(
+            self,
+            Self::KeptSubject | Self::KeptSetting | Self::KeptTime | Self::KeptWeather
+        )
     }
 }
 
@@ -107,6 +133,47 @@ impl Verdict {
             Metric::Weather => self.weather,
             Metric::Motion => self.motion,
             Metric::Camera => self.camera,
+            Metric::KeptSubject | Metric::KeptSetting | Metric::KeptTime | Metric::KeptWeather => None,
+        }
+    }
+}
+
+/// Whether the judge sees the same in a clip as in the one that it was made of, whatever the prompt says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The likeliest actor, or of a prompt with two, the likeliest two in any order.
+    pub subject: bool,
+    /// The background.
+    pub setting: bool,
+    /// The time of day.
+    pub time: bool,
+    /// The weather.
+    pub weather: bool,
+}
+
+impl Kept {
+    /// Compares what was seen in the first clip with what was seen in the second; of `labels` it takes only how many
+    /// different actors there are to look for.
+    pub fn of(labels: &Labels, first: &Answers, second: &Answers) -> Self {
+        let seen = |answers: &Answers| -> BTreeSet<String> {
+            answers.actors.iter().take(labels.actors.len()).cloned().collect()
+        };
+        Self {
+            subject: seen(first) == seen(second),
+            setting: first.background == second.background,
+            time: first.time == second.time,
+            weather: first.weather == second.weather,
+        }
+    }
+
+    /// What it says of one metric; `None` for those that compare a clip with its prompt.
+    pub const fn on(&self, metric: Metric) -> Option<bool> {
+        match metric {
+            Metric::KeptSubject => Some(self.subject),
+            Metric::KeptSetting => Some(self.setting),
+            Metric::KeptTime => Some(self.time),
+            Metric::KeptWeather => Some(self.weather),
+            _ => None,
         }
     }
 }
@@ -197,5 +264,27 @@ mod tests {
         assert_eq!(on(Metric::Several, &labels(&["cat"], 1)), None);
         assert_eq!(on(Metric::Pairs, &labels(&["cat", "dog"], 2)), Some(true));
         assert_eq!(on(Metric::Camera, &labels(&["cat"], 1)), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_seen_before_not_what_was_asked_for() {
+        let (first, swapped) = (answers([9.0, 8.0, 1.0, 0.0]), answers([8.0, 9.0, 1.0, 0.0]));
+        let night = Answers {
+            time: "night".into(),
+            ..swapped.clone()
+        };
+        let kept = |actors: &[&str], second: &Answers| Kept::of(&labels(actors, actors.len()), &first, second);
+        // An owl was asked for and never seen: a dog that stays a dog is kept, one that becomes a cat is not.
+        assert!(kept(&["owl"], &first).subject && !kept(&["owl"], &swapped).subject);
+        assert!(kept(&["owl", "cat"], &swapped).subject, "of two, any order");
+        let kept = kept(&["dog"], &night);
+        let on = [
+            Metric::KeptSubject,
+            Metric::KeptSetting,
+            Metric::KeptTime,
+            Metric::KeptWeather,
+        ];
+        assert_eq!(on.map(|metric| kept.on(metric)), [false, true, false, true].map(Some));
+        assert_eq!(kept.on(Metric::Subject), None);
     }
 }

@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kinora_eval::{Choice, ClipResult, Error, Evaluation, Kind, News, Outcome, PromptSet, Score, find_judge};
+use kinora_eval::{
+    Choice, ClipResult, Error, Evaluation, Kind, Metric, News, Outcome, PromptSet, Score, Task, find_judge,
+};
 use kinora_models::judge::Judge;
 use kinora_pipeline::{CancelToken, ErrorKind, OpenOptions, Pipeline, PrecisionChoice};
 use kinora_testkit::Golden;
@@ -50,7 +52,13 @@ impl Bench {
 
     /// Runs with these steps into `out`, and asks it to stop after `stop_after` clips.
     fn run(&self, out: &str, steps: u32, stop_after: usize) -> (Result<Outcome, Error>, Vec<String>) {
+        self.run_task(Task::Text, out, steps, stop_after)
+    }
+
+    /// The same for a task.
+    fn run_task(&self, task: Task, out: &str, steps: u32, stop_after: usize) -> (Result<Outcome, Error>, Vec<String>) {
         let choice = Choice {
+            task,
             steps: Some(steps),
             frames: 5,
             seed: 100,
@@ -161,6 +169,94 @@ fn an_evaluation_goes_on_where_it_was_interrupted() {
     let error = bench.run("out", 2, 0).0.unwrap_err();
     assert!(error.to_string().contains("steps: 1 there, 2 now"), "{error}");
     assert_eq!((error.kind(), bench.lines("out")), (ErrorKind::Usage, lines));
+}
+
+/// Runs a task with a stop after the first clip, then to the end; what its lines say, and the score.
+fn run_interrupted(bench: &Bench, task: Task, out: &str) -> (Vec<ClipResult>, Score) {
+    let (outcome, said) = bench.run_task(task, out, 1, 1);
+    assert!(matches!(outcome.unwrap(), Outcome::Stopped { done: 1, of: 2 }));
+    assert_eq!(said, ["0 of 2", "judged 4"]);
+    let before = bench.lines(out);
+    assert!(
+        before[0].contains(&format!("\"task\":\"{}\"", task.name())),
+        "{}",
+        before[0]
+    );
+    let (outcome, said) = bench.run_task(task, out, 1, 0);
+    let score = finished(outcome);
+    assert_eq!(said, ["1 of 2", "judged 9"]);
+    let lines = bench.lines(out);
+    assert_eq!((&lines[..2], lines.len()), (&before[..], 3));
+    let results: Vec<ClipResult> = lines[1..]
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let seeds: Vec<_> = results
+        .iter()
+        .map(|r| (r.id, r.seed, r.source.as_ref().unwrap().seed))
+        .collect();
+    assert_eq!(seeds, [(4, 1_000_104, 104), (9, 1_000_109, 109)]);
+    // A strip has a fourth frame, the one before; nothing but results stays.
+    let sheet = kinora_media::read_image(&bench.out(out).join("sheet.png"), &kinora_media::Limits::default()).unwrap();
+    assert_eq!((sheet.frame.width_px, sheet.frame.height_px), (2 * 646 + 6, 126 + 6));
+    let mut names: Vec<_> = std::fs::read_dir(bench.out(out))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["results.jsonl", "score.json", "score.md", "sheet.png", "strips"]
+    );
+    let kept = |result: &&ClipResult| result.source.as_ref().unwrap().kept.setting;
+    assert_eq!(
+        score.all.shares[&Metric::KeptSetting].right,
+        results.iter().filter(kept).count()
+    );
+    (results, score)
+}
+
+#[test]
+fn extensions_are_judged_by_their_new_frames() {
+    let bench = Bench::new();
+    let (results, score) = run_interrupted(&bench, Task::Extend, "extend");
+    let seams: Vec<f64> = results.iter().filter_map(|r| r.source.as_ref()?.seam).collect();
+    assert_eq!(seams.len(), 2);
+    assert!(seams.iter().all(|seam| seam.is_finite() && *seam >= 0.0), "{seams:?}");
+    let mean = (seams[0] + seams[1]) / 2.0;
+    assert!((score.all.seam.unwrap().mean - mean).abs() < 1e-5);
+    assert_eq!(score.all.first_frame, None);
+
+    // The clip that is extended is the one that the words alone make.
+    finished(bench.run("text", 1, 0).0);
+    let text: ClipResult = serde_json::from_str(&bench.lines("text")[1]).unwrap();
+    assert_eq!(text.answers, results[0].source.as_ref().unwrap().answers);
+    assert_eq!(text.source, None);
+
+    // Another task does not go into the same file, either way.
+    for (task, out, told) in [
+        (Task::Image, "extend", "task: \"extend\" there, \"image\" now"),
+        (Task::Text, "extend", "task: \"extend\" there, \"text\" now"),
+        (Task::Extend, "text", "task: \"text\" there, \"extend\" now"),
+    ] {
+        let error = bench.run_task(task, out, 1, 0).0.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn clips_from_a_picture_are_compared_with_it() {
+    let bench = Bench::new();
+    let (results, score) = run_interrupted(&bench, Task::Image, "image");
+    for source in results.iter().map(|r| r.source.as_ref().unwrap()) {
+        let db = source.first_frame.unwrap();
+        // The autoencoder gives a picture back nearly as it was; an unrelated one would be near 10.
+        assert!((15.0..=60.0).contains(&db), "{db}");
+        assert_eq!(source.seam, None);
+    }
+    assert_eq!(score.all.first_frame.unwrap().of, 2);
+    assert!(score.markdown().contains("| first frame, dB | "));
 }
 
 #[test]
