@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use kinora_eval::Kind;
+use kinora_eval::{Kind, Task};
 use kinora_media::{Format, Fps};
 use kinora_pipeline::memory::MemorySize;
 use kinora_pipeline::{CacheChoice, Error, LoraChoice, PrecisionChoice, Request, Size};
@@ -184,6 +184,11 @@ pub fn limit(text: &str) -> Result<u32, String> {
 
 /// `--kinds`, one of them.
 pub fn kind(text: &str) -> Result<Kind, String> {
+    by_library(text)
+}
+
+/// `--task` of `kinora eval`.
+pub fn task(text: &str) -> Result<Task, String> {
     by_library(text)
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use kinora_eval::Kind;
+use kinora_eval::{Kind, Task};
 use kinora_pipeline::PrecisionChoice;
 use kinora_sampling::Sampler;
 
@@ -16,9 +16,10 @@ Examples:
   kinora eval --out eval-toybox
   kinora eval --steps 14 --sampler unipc --out eval-14
   kinora eval --kinds people --limit 20 --keep-clips --out eval-people
+  kinora eval --task extend --limit 60 --out eval-extend
   kinora eval --model ~/models/wan-mini --judge ~/models/judge --out eval-wan
 
-It takes as long as making all the clips, 240 for the whole set. Ctrl-C stops at the next step; the
+It takes as long as making all the clips, 240 for the whole set, twice as many for image and extend. Ctrl-C stops at the next step; the
 same command goes on from there. docs/eval.md says what is counted.";
 
 /// Flags of `kinora eval`.
@@ -29,6 +30,14 @@ pub struct Eval {
     /// Example: --model toybox
     #[arg(long, value_name = "NAME|PATH", default_value = DEFAULT_MODEL)]
     pub model: OsString,
+
+    /// What the model has to do with each prompt: text, image or extend
+    ///
+    /// text makes a clip of the words; image makes another one from its first frame; extend lets it go on.
+    ///
+    /// Example: --task extend
+    #[arg(long, value_name = "TASK", value_parser = values::task, default_value = "text")]
+    pub task: Task,
 
     /// The prompts, with what each one says
     ///
@@ -79,7 +88,7 @@ pub struct Eval {
     #[arg(long, value_name = "NAME", value_parser = values::precision, default_value = "auto")]
     pub precision: PrecisionChoice,
 
-    /// The clip of prompt i is made with this seed plus i
+    /// The clip of prompt i is made with this seed plus i, what is made of that clip with 1000000 more
     ///
     /// Example: --seed 1000
     #[arg(long, value_name = "N", value_parser = values::seed, allow_negative_numbers = true, default_value = "0")]

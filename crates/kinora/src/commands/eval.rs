@@ -21,6 +21,7 @@ pub fn run(args: &Eval) -> anyhow::Result<()> {
         kinora_kernels::set_threads(threads as usize)?;
     }
     let choice = Choice {
+        task: args.task,
         kinds: args.kinds.clone(),
         limit: args.limit.map(|limit| limit as usize),
         steps: args.steps,

@@ -70,6 +70,7 @@ const CASES: &[(&[&str], &str)] = &[
     (&["parse", " "], "empty"),
     (&["eval", "--kinds", "seen,odd"], "held_out"),
     (&["eval", "--limit", "0"], "--limit"),
+    (&["eval", "--task", "video"], "text, image or extend"),
     (&["completions", "tcsh"], "bash"),
     (&["generate", "a cat", "--strength", "2", "--video", "a.mp4"], "up to 1"),
     (&["generate", "a cat", "--strength", "0.5"], "--video"),

@@ -115,3 +115,41 @@ fn a_score_is_printed_and_not_made_twice() {
     ];
     kinora(folder.path(), &other).expect_refusal(2, "steps: 1 there, 2 now");
 }
+
+#[test]
+fn an_extension_is_scored_in_a_folder_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("p.json"), PROMPTS).unwrap();
+    write_judge(&folder.path().join("models/judge"));
+    let args = [
+        "eval",
+        "--task",
+        "extend",
+        "--prompts",
+        "p.json",
+        "--steps",
+        "1",
+        "--guidance",
+        "1",
+        "--out",
+        "out",
+    ];
+    let run = kinora(folder.path(), &args).expect_code(0);
+    let table = run.text();
+    for row in ["kept subject", "kept weather", "seam"] {
+        assert!(table.contains(row), "{table}");
+    }
+    assert!(!folder.path().join("out/source.mp4").exists());
+    let text = [
+        "eval",
+        "--prompts",
+        "p.json",
+        "--steps",
+        "1",
+        "--guidance",
+        "1",
+        "--out",
+        "out",
+    ];
+    kinora(folder.path(), &text).expect_refusal(2, "task: \"extend\" there, \"text\" now");
+}
