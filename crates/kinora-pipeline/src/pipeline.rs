@@ -122,7 +122,11 @@ impl Pipeline {
         let mut notes: Vec<String> = scene.notes.iter().map(ToString::to_string).collect();
         let (scene, model_prompt) = match self.vocabulary.as_ref().zip(self.model.text.sentences()) {
             Some((vocabulary, sentences)) => {
-                let grounding = parse::ground(&scene, vocabulary, sentences)?;
+                let mut grounding = parse::ground(&scene, vocabulary, sentences)?;
+                if vocabulary.spells_out(&scene, &grounding) {
+                    // What the parser did not know how to place, the model knows.
+                    grounding.unknown.clear();
+                }
                 notes.extend(grounding.notes(&self.model.record.name));
                 let expand = match mode {
                     PromptMode::Raw => false,

@@ -32,6 +32,7 @@ mod lexicon;
 mod morphology;
 mod motion_concepts;
 mod negation;
+mod own_words;
 mod phrase_index;
 mod render;
 mod scene;

@@ -1,9 +1,9 @@
 //! What a model knows: its concepts with their names, and a sentence vector for each name.
 
 use super::error::Error;
-use super::morphology;
+use super::{morphology, own_words};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Which part of a scene a concept belongs to. The names are those of the phrase table beside a model's `concepts.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +52,7 @@ pub struct Vocabulary {
     by_text: HashMap<(Group, String), (usize, String)>,
     vectors: Vec<(usize, String, Vec<f32>)>,
     width: usize,
+    own_phrases: HashSet<String>,
 }
 
 /// `concepts.json`.
@@ -75,6 +76,9 @@ struct File {
     styles: Vec<String>,
     #[serde(default)]
     sizes: std::collections::BTreeMap<String, Vec<String>>,
+    /// Ways to name several actors: "two X", "X next to Y".
+    #[serde(default)]
+    groups: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +110,7 @@ impl Vocabulary {
             by_text: HashMap::new(),
             vectors: Vec::new(),
             width: 0,
+            own_phrases: HashSet::new(),
         };
         for a in file.actors {
             let phrases = std::iter::once(a.name.clone()).chain(a.synonyms).collect();
@@ -153,6 +158,7 @@ impl Vocabulary {
                 phrases,
             });
         }
+        v.own_phrases = own_words::phrases(&v.concepts, &file.groups);
         v.vectors(phrase_vectors)?;
         Ok(v)
     }
@@ -201,6 +207,11 @@ impl Vocabulary {
     #[must_use]
     pub fn concepts(&self) -> &[Concept] {
         &self.concepts
+    }
+
+    /// The phrases of the training captions in all forms, but for the names of actors.
+    pub(super) fn own_phrases(&self) -> &HashSet<String> {
+        &self.own_phrases
     }
 
     /// The length of the phrase vectors; 0 without vectors.
