@@ -16,6 +16,7 @@ SHARES = (0.56, 0.22, 0.22)  # landscape, square, portrait
 GRIDS = {0: (18, 32), 1: (24, 24), 2: (32, 18)}  # latent height and width
 TOKENS_PER_FRAME = 144  # the same for all three
 HEADS = {"background": "bg", "time": "tod", "weather": "wx", "motion": "motion", "camera": "cam", "count": "n"}
+MOTION, CAMERA = (list(HEADS).index(head) for head in ("motion", "camera"))
 CAMERAS = ["static", "panl", "panr", "in", "out", "follow"]
 
 
@@ -39,8 +40,8 @@ def labels_of(meta):
     ]  # fmt: skip
 
 
-def make_chunk(rng, orientation, count, tokenizer):
-    made = [scenes.sample(rng, orientation) for _ in range(count)]
+def make_chunk(rng, orientation, count, tokenizer, mix=scenes.MIX):
+    made = [scenes.sample(rng, orientation, mix=mix) for _ in range(count)]
     ids, lengths = tokenizer([m[3] for m in made])
     actors = np.full((count, 4), -1, np.int64)
     for row, m in zip(actors, made):
@@ -49,11 +50,11 @@ def make_chunk(rng, orientation, count, tokenizer):
     return orientation, *arrays, ids.numpy(), lengths.numpy(), actors, np.array([labels_of(m[4]) for m in made])
 
 
-def work(out, stop, seed, count, text_folder, shares):
+def work(out, stop, seed, count, text_folder, shares, mix):
     torch.set_num_threads(1)
     rng, tokenizer = random.Random(seed), Tokenizer(text_folder)
     while not stop.is_set():
-        chunk = make_chunk(rng, rng.choices(range(3), shares)[0], count, tokenizer)
+        chunk = make_chunk(rng, rng.choices(range(3), shares)[0], count, tokenizer, mix)
         while not stop.is_set():
             try:
                 out.put(chunk, timeout=1)
@@ -65,10 +66,11 @@ def work(out, stop, seed, count, text_folder, shares):
 class Scenes:
     """Endless random scenes, made by `workers` processes. Start it before the device is touched."""
 
-    def __init__(self, text_folder, seed, workers=12, count=32, shares=SHARES, depth=48):
+    def __init__(self, text_folder, seed, workers=12, count=32, shares=SHARES, mix=scenes.MIX, depth=48):
         context = multiprocessing.get_context("fork")
         self.queue, self.stop = context.Queue(depth), context.Event()
-        arguments = [(self.queue, self.stop, seed * 1000 + i, count, str(text_folder), shares) for i in range(workers)]
+        rest = (count, str(text_folder), shares, mix)
+        arguments = [(self.queue, self.stop, seed * 1000 + i, *rest) for i in range(workers)]
         self.workers = [context.Process(target=work, args=a, daemon=True) for a in arguments]
         for worker in self.workers:
             worker.start()
@@ -105,22 +107,20 @@ def token_cover(actors, grid):
 
 
 class Ring:
-    """The last `size` latents of one shape with their texts and covers."""
+    """The last `size` latents of one shape with their texts, covers and labels (numbers of the motion and of the camera)."""
 
     def __init__(self, size, frames, device, dtype):
         self.latents = torch.empty(size, frames, 48, 576, device=device, dtype=dtype)
         self.text = torch.empty(size, 64, 384, device=device, dtype=dtype)
         self.cover = torch.empty(size, frames, TOKENS_PER_FRAME, device=device, dtype=dtype)
+        self.labels = torch.empty(size, 2, device=device, dtype=torch.long)
         self.size, self.count, self.at = size, 0, 0
 
-    def put(self, latents, text, cover):
+    def put(self, latents, text, cover, labels):
         n = latents.shape[0]
         rows = (torch.arange(n, device=latents.device) + self.at) % self.size
-        self.latents[rows], self.text[rows], self.cover[rows] = (
-            latents.to(self.latents.dtype),
-            text.to(self.text.dtype),
-            cover.to(self.cover.dtype),
-        )
+        for buffer, new in ((self.latents, latents), (self.text, text), (self.cover, cover), (self.labels, labels)):
+            buffer[rows] = new.to(buffer.dtype)
         self.at, self.count = (self.at + n) % self.size, min(self.size, self.count + n)
 
 
@@ -153,16 +153,16 @@ class LatentData:
         pixels, actors = self.render(G, C, A, seconds_of(frames), scenes.ORIENT[orientation])
         raw = torch.cat([self.encoder(part.to(self.dtype)) for part in pixels.split(64 if image else 16)])
         latents = ((raw.float() - self.mean) / self.std).flatten(3)
-        self.rings[image][orientation].put(
-            latents, self.text_encoder(ids, lengths), token_cover(actors, GRIDS[orientation])
-        )
+        labels = chunk[7][:, [MOTION, CAMERA]]
+        cover = token_cover(actors, GRIDS[orientation])
+        self.rings[image][orientation].put(latents, self.text_encoder(ids, lengths), cover, labels)
         return batch
 
     def pick(self, image, batch):
-        """orientation, latents [B, 48, F, H, W], text [B, 64, 384], cover [B, F*144]"""
+        """orientation, latents [B, 48, F, H, W], text [B, 64, 384], cover [B, F*144], labels [B, 2]"""
         rings = self.rings[image]
         orientation = random.choices(range(3), [r.count for r in rings])[0]
         ring, (height, width) = rings[orientation], GRIDS[orientation]
         rows = torch.randint(0, ring.count, (batch,), device=self.device)
         latents = ring.latents[rows].unflatten(-1, (height, width)).transpose(1, 2)
-        return orientation, latents, ring.text[rows], ring.cover[rows].flatten(1)
+        return orientation, latents, ring.text[rows], ring.cover[rows].flatten(1), ring.labels[rows]

@@ -1,11 +1,13 @@
 """Random scenes of the toy world: parameters for the renderer, and a caption.
 
 `sample(rng, orient)` gives G [24] (place, time, weather, ...), C [33, 4] (camera), A [33, 4, 10] (actors), the caption and
-a dict of what is in the scene. Plain numpy, because it runs in worker processes.
+a dict of what is in the scene. `Mix` says of what there shall be more than chance gives. Plain numpy, because it runs in
+worker processes.
 """
 
 import math
 import zlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -149,6 +151,8 @@ MOTIONS = [
     "zigzag",
     "shake",
 ]
+# Motions in which an actor's pixels change most from frame to frame: what an autoencoder blurs.
+FAST = ["right", "left", "bounce", "jump", "spin", "circle", "zigzag", "shake"]
 MW = [4.0, 3.6, 3.6, 1.3, 1.2, 1.5, 1.5, 1.5, 1.0, 1.0, 1.3, 1.0, 1.0, 0.8, 0.8]
 MOVE = {
     "land": ["walk", "run", "move", "run"],
@@ -407,7 +411,25 @@ def usual(r, i):
     )
 
 
-def sample(r, orient=0, force=None):
+@dataclass(frozen=True)
+class Mix:
+    """Shares that a training can choose. The defaults are the scenes that the judge was trained on."""
+
+    motion_said: float = 0.78  # captions that say the motion, if it is not to stay
+    stay_said: float = 0.25
+    camera_said: float = 0.75  # captions that say what a moving camera does
+    lessons: float = 0.0  # scenes that teach the words of motions: one actor, still camera, each motion as often, always said
+    fast: float = 0.0  # scenes whose actors move fast
+
+
+MIX = Mix()
+
+
+def lesson(r):
+    return dict(motion=r.choice(MOTIONS), n=(1, None), cam="static")
+
+
+def sample(r, orient=0, force=None, mix=MIX):
     force = force or {}
     terse = not force and r.random() < 0.10
     if terse:
@@ -415,6 +437,12 @@ def sample(r, orient=0, force=None):
             force = usual(r, pick_actor(r))
             if not heldout(force["actor"], force["bg"], force["motion"]):
                 break
+    # A share of nothing draws no number, so that seeds keep their scenes.
+    teaches = not force and mix.lessons > 0 and r.random() < mix.lessons
+    if teaches:
+        force, mix = lesson(r), replace(mix, motion_said=1.0, stay_said=1.0)
+    elif not force and mix.fast > 0 and r.random() < mix.fast:
+        force = dict(motion=r.choice(FAST))
     W, H = ORIENT[orient]
     asp = W / H
     unit = 384.0 / H
@@ -682,14 +710,14 @@ def sample(r, orient=0, force=None):
         C[:, 1] = (ay - 0.5) * (1 - 1 / z) * 0.9
     # ---- caption
     names = [r.choice(CON[j]["names"]) if r.random() < 0.35 else CON[j]["names"][0] for j in ids]
-    cap = caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, terse)
+    cap = caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, terse, mix)
     return G, C, A, cap, dict(actor=ids, bg=bg, motion=mo, tod=tod, wx=wx, cam=cam, size=szc, n=n, rel=rel, style=sty)
 
 
 NUM = {2: "two", 3: "three", 4: "four"}
 
 
-def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, only_subject=False):
+def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, only_subject=False, mix=MIX):
     u = r.random
     adj = ""
     if szc == "small" and u() < 0.6:
@@ -724,7 +752,7 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
     if only_subject:
         return fin(r, terse)
     # motion phrase
-    use_m = u() < (0.78 if mo != "stay" else 0.25)
+    use_m = u() < (mix.motion_said if mo != "stay" else mix.stay_said)
     prefix = r.choice(["", "", "", "", "", "a video of ", "a clip of ", "3D animation of ", "cartoon of "])
     form = "ing" if (prefix or rel in ("chase", "leftof", "beside")) else ("fin" if u() < 0.6 else "ing")
     mtxt = ""
@@ -733,7 +761,8 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
             v = r.choice(MOVE.get(kind, ["move", "move", "slide"]))
             cpl = r.choice(COMPL[mo])
         else:
-            v, cpl = r.choice(MV[mo])
+            always = mix.stay_said == 1.0  # then "is there" is no way to say it
+            v, cpl = r.choice([p for p in MV[mo] if not (always and p[0] == "be")])
         if mo == "rise" and kind in ("air", "flyer") and u() < 0.5:
             v, cpl = "fly", "up"
         if rel == "chase":
@@ -763,7 +792,7 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
         "follow": ["the camera follows", "tracking shot"],
         "static": ["static camera", "static shot"],
     }[cam]
-    if u() < (0.75 if cam != "static" else 0.06):
+    if u() < (mix.camera_said if cam != "static" else 0.06):
         cp = r.choice(pc)
     st = r.choice(STYLES[sty]) if sty and u() < 0.92 else ""
     body = f"{prefix}{subj} {mtxt}".strip()
