@@ -65,6 +65,12 @@ def save_state(path, state):
     place(path, lambda p: torch.save(state, p))
 
 
+def fresh_seed(seed, state):
+    """`seed`, or another one if the file `state` is there: who goes on from it wants other scenes than those it has seen."""
+    state = Path(state)
+    return seed + int(state.stat().st_mtime) % 1_000_000 if state.exists() else seed
+
+
 def save_json(path, value):
     place(path, lambda p: p.write_text(json.dumps(value)))
 

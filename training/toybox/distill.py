@@ -29,6 +29,7 @@ from common import (
 from data import LATENT_FRAMES
 from train_transformer import (
     Optimizers,
+    change,
     common_arguments,
     draw_clean,
     fill,
@@ -71,7 +72,7 @@ def teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args):
 
 def make_lessons(teacher, data, image, nothing, args):
     """One batch of noisy latents with the teacher's targets."""
-    orientation, latents, text, cover = data.pick(image, args.images if image else args.clips)
+    orientation, latents, text, cover, _ = data.pick(image, args.images if image else args.clips)
     count, frames = latents.shape[0], latents.shape[2]
     clean = patchify(latents).float()
     is_clean = draw_clean(count, frames)
@@ -81,7 +82,8 @@ def make_lessons(teacher, data, image, nothing, args):
     noisy = (1 - level) * clean + level * torch.randn_like(clean)
     tables = rope(frames, orientation)
     target = teach(teacher, noisy, text, nothing, start, end, is_clean, tables, args)
-    return noisy, text, shifted(start) * 1000, is_clean, tables, target, token_weight(cover, is_clean)
+    weight = token_weight(cover, is_clean, args.moving * change(latents) if args.moving else 0.0)
+    return noisy, text, shifted(start) * 1000, is_clean, tables, target, weight
 
 
 def student_loss(student, lessons):
@@ -98,20 +100,26 @@ def main(argv=None):
     student, teacher = (Transformer(Config(layers=args.layers)).to(DEVICE) for _ in range(2))
     teacher.requires_grad_(False)
     if args.compile:
-        wait_for(args.vae)  # the autoencoder needs the memory
+        wait_for(args.after or args.vae)  # the autoencoder needs the memory
         for model, gradients, times in ((student, True, 1), (teacher, False, 2)):
             model.compile_blocks()
             with turn(args.out):
                 warm_up(model, [(args.clips * times, LATENT_FRAMES, gradients), (args.images * times, 1, gradients)])
         warm_up_encoder(data, args.chunk)
     load_encoder(data, args.vae)
-    weights = {k: v.float() for k, v in initial(args.init).items()}
-    teacher.load_state_dict(weights)
-    student.load_state_dict(weights)
     fill(data, source, True, args.fill_images)
     fill(data, source, False, args.fill_clips)
+    weights = initial(args.init)
+    teacher.load_state_dict(weights)
+    student.load_state_dict(weights)
     optimizers = Optimizers(student)
-    ema, clock, log, credit, step = [p.detach().clone() for p in optimizers.all], Clock(args.until), Log(50), 0.0, 0
+    ema, clock, log, credit, step = (
+        [p.detach().clone() for p in optimizers.all],
+        Clock(args.until),
+        Log(args.log_every),
+        0.0,
+        0,
+    )
     while not clock.over() and step < args.max_steps:
         lr = args.lr * min(1, (step + 5) / 50) * max(0.02, 1 - clock.progress())
         image = random.random() < 0.1
@@ -137,6 +145,8 @@ def main(argv=None):
 
 def arguments(argv):
     parser = common_arguments(__doc__)
+    parser.set_defaults(log_every=50)
+    parser.add_argument("--after", help="compile when this file exists (default: when that of --vae does)")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--images", type=int, default=192, help="images in a batch")
     parser.add_argument("--lr", type=float, default=6e-4)

@@ -418,7 +418,9 @@ class Mix:
     motion_said: float = 0.78  # captions that say the motion, if it is not to stay
     stay_said: float = 0.25
     camera_said: float = 0.75  # captions that say what a moving camera does
-    lessons: float = 0.0  # scenes that teach the words of motions: one actor, still camera, each motion as often, always said
+    lessons: float = (
+        0.0  # scenes that teach the words of motions: one actor, still camera, each motion as often, always said
+    )
     fast: float = 0.0  # scenes whose actors move fast
 
 

@@ -6,22 +6,16 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
-from stored import dequantise
+from stored import read_weights
 
 TOKENS, WIDTH, LAYERS, HEADS = 64, 384, 6, 12
-
-
-def read_rows(folder, name="model.safetensors"):
-    """Weights as the product stores them, in f32."""
-    return dequantise(load_file(Path(folder) / name))
 
 
 class TextEncoder(nn.Module):
     def __init__(self, folder, dtype=torch.float32):
         super().__init__()
-        for name, value in read_rows(folder).items():
+        for name, value in read_weights(Path(folder) / "model.safetensors").items():
             self.register_buffer(name.replace(".", "__"), value.to(dtype))
 
     def get(self, name):

@@ -1,9 +1,12 @@
-"""Trains the transformer on latents of fresh scenes, with more weight on tokens that actors cover.
+"""Trains the transformer on latents of fresh scenes, with more weight on tokens that actors cover or that change.
 
     train_transformer.py OUT --until T --vae FILE [--init FILE] --sprites DIR --text DIR
 
 Reads OUT/transformer_state.pt if it is there (weights, optimizers, running mean) and goes on from it. Writes it again at
 the end, OUT/transformer.pt (the running mean of the weights: what to use) and OUT/transformer.json (losses).
+
+For motion: --lessons (scenes that teach the words of motions), --moving (weight on tokens that change) and --auxiliary
+(weight of a head that has to say the motion, `auxiliary.py`).
 """
 
 import argparse
@@ -11,9 +14,11 @@ import random
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 import scenes
 from autoencoder import Autoencoder
+from auxiliary import Auxiliary
 from common import (
     DEVICE,
     SHIFT,
@@ -22,6 +27,7 @@ from common import (
     autocast,
     ema_update,
     free_memory,
+    fresh_seed,
     save_json,
     save_state,
     setup,
@@ -32,13 +38,15 @@ from common import (
 from data import GRIDS, LATENT_FRAMES, TOKENS_PER_FRAME, LatentData, Scenes
 from muon import Muon
 from render import make_renderer
-from text import TextEncoder, Tokenizer, read_rows
+from stored import read_autoencoder, read_weights, shards_of
+from text import TextEncoder, Tokenizer
 from transformer import Config, Transformer, output_order, patchify, rope_table
 
 COVER_WEIGHT = 4.0
 DROP_TEXT = 0.10
 EMA = 0.9985
 IMAGE_SHIFT = 1.5
+STATE = "transformer_state.pt"
 TABLES = {}
 
 
@@ -65,9 +73,20 @@ def draw_clean(batch, frames):
     return (frame < given[:, None]).float()[..., None]
 
 
-def token_weight(cover, is_clean):
-    """[B, L] -> [B, L, 1]: 1, more on actors, 0 on clean tokens"""
-    weight = 1 + COVER_WEIGHT * (2 * cover.float()).clamp(max=1)
+def change(latents):
+    """How much more than others in its clip a token changes, to the frame before or after it: [B, 48, F, H, W] -> [B, L],
+    0 at the mean of the clip or less, 1 at four times the mean. Nothing changes in a single frame."""
+    if latents.shape[2] == 1:
+        return torch.zeros((), device=latents.device)
+    steps = (latents[:, :, 1:] - latents[:, :, :-1]).float().abs().mean(1)
+    steps = F.avg_pool2d(steps, 2).flatten(2)
+    most = torch.maximum(F.pad(steps, (0, 0, 0, 1)), F.pad(steps, (0, 0, 1, 0))).flatten(1)
+    return ((most / (most.mean(1, keepdim=True) + 1e-6) - 1) / 3).clamp(0, 1)
+
+
+def token_weight(cover, is_clean, moving=0.0):
+    """[B, L] -> [B, L, 1]: 1, more on actors, as much more as `moving` says, 0 on clean tokens"""
+    weight = 1 + COVER_WEIGHT * (2 * cover.float()).clamp(max=1) + moving
     return weight[..., None] * (1 - is_clean)
 
 
@@ -76,8 +95,9 @@ def weighted(error, weight):
     return (error.pow(2).mean(-1, keepdim=True) * weight).sum() / weight.sum()
 
 
-def velocity_loss(model, batch, image, nothing):
-    orientation, latents, text, cover = batch
+def losses(model, batch, image, nothing, moving=0.0, auxiliary=None):
+    """{"velocity": loss}, and of clips those of the auxiliary head, if there is one. `moving` weighs tokens that change."""
+    orientation, latents, text, cover, labels = batch
     count, frames = latents.shape[0], latents.shape[2]
     clean = patchify(latents).float()
     noise = torch.randn_like(clean)
@@ -85,9 +105,16 @@ def velocity_loss(model, batch, image, nothing):
     level = sigmas[:, None, None] * (1 - is_clean)
     noisy = (1 - level) * clean + level * noise
     text = torch.where((torch.rand(count, device=DEVICE) < DROP_TEXT)[:, None, None], nothing.to(text.dtype), text)
+    asks = auxiliary is not None and not image
     with autocast():
-        out = model(noisy, text, sigmas * 1000, is_clean, *rope(frames, orientation))
-    return weighted(out.float() - output_order(noise - clean), token_weight(cover, is_clean))
+        out = model(
+            noisy, text, sigmas * 1000, is_clean, *rope(frames, orientation), tap=auxiliary.layer if asks else None
+        )
+    out, features = out if asks else (out, None)
+    weight = token_weight(cover, is_clean, moving * change(latents) if moving else 0.0)
+    found = {"velocity": weighted(out.float() - output_order(noise - clean), weight)}
+    grid = tuple(n // 2 for n in GRIDS[orientation])
+    return found | (auxiliary.losses(features, grid, cover, labels) if asks else {})
 
 
 class Optimizers:
@@ -138,15 +165,17 @@ def warm_up(model, shapes):
 
 
 def load_encoder(data, path):
-    """The encoder of OUT/vae.pt into `data`."""
-    found = torch.load(wait_for(path), map_location="cpu")
-    data.autoencoder.load_state_dict({k: v.float() for k, v in found["weights"].items()})
-    data.set_encoder(data.encode, found["mean"], found["std"])
+    """The encoder of vae.pt, or of a folder of the product, into `data`."""
+    weights, mean, std = read_autoencoder(wait_for(path))
+    data.autoencoder.load_state_dict(weights)
+    data.set_encoder(data.encode, mean, std)
 
 
 def make_data(args):
     """Scenes, buffers and networks that fill them, the embedding of no words; the autoencoder's weights come with `load_encoder`."""
-    source = Scenes(args.text, args.seed, workers=args.workers, count=args.chunk)  # before the device is touched
+    mix = scenes.Mix(lessons=args.lessons, camera_said=args.camera_said)
+    seed = fresh_seed(args.seed, Path(args.out) / STATE)
+    source = Scenes(args.text, seed, workers=args.workers, count=args.chunk, mix=mix)  # before the device is touched
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
     dtype = torch.float16 if DEVICE.type == "cuda" else torch.float32
     text = TextEncoder(args.text, dtype).to(DEVICE)
@@ -154,7 +183,8 @@ def make_data(args):
     data.autoencoder = Autoencoder().to(DEVICE).to(data.dtype).to(memory_format=torch.channels_last).eval()
     data.encode = torch.compile(data.autoencoder.encode, dynamic=False) if args.compile else data.autoencoder.encode
     ids, lengths = (v.to(DEVICE) for v in Tokenizer(args.text)([""]))
-    torch.manual_seed(args.seed)
+    torch.manual_seed(seed)
+    random.seed(seed)
     return source, data, text(ids, lengths)
 
 
@@ -175,9 +205,8 @@ def fill(data, source, image, count):
 
 
 def initial(path):
-    """Weights from a product's folder (int8 rows), a plain safetensors file or OUT/transformer.pt."""
-    path = wait_for(path)
-    return torch.load(path, map_location="cpu") if path.suffix == ".pt" else read_rows(path.parent, path.name)
+    """Weights of a product's folder (int8 rows), a safetensors file or its parts, or OUT/transformer.pt; waited for."""
+    return read_weights(path if shards_of(path) else wait_for(path))
 
 
 def main(argv=None):
@@ -185,64 +214,70 @@ def main(argv=None):
     setup()
     source, data, nothing = make_data(args)
     model = Transformer(Config(layers=args.layers)).to(DEVICE)
+    auxiliary = Auxiliary(model, DEVICE) if args.auxiliary else None
     if args.compile:
         model.compile_blocks()
         with turn(args.out):
             warm_up(model, [(args.clips, LATENT_FRAMES, True), (args.images, 1, True)])
             warm_up_encoder(data, args.chunk)
     optimizers, names = Optimizers(model), [n for n, _ in model.named_parameters()]
-    ema, step, rows = restore(args, model, optimizers)
+    ema, step, rows = restore(args, model, optimizers, auxiliary)
     load_encoder(data, args.vae)
     fill(data, source, True, args.fill_images)
     fill(data, source, False, args.fill_clips)
-    clock, log, credit, first = Clock(args.until), Log(), {True: 0.0, False: 0.0}, step
+    clock, log, credit, first = Clock(args.until), Log(args.log_every), {True: 0.0, False: 0.0}, step
     while not clock.over() and step - first < args.max_steps:
         progress = clock.progress()
         lr = args.lr * min(1, (step - first + 5) / 100) * max(0.01, min(1, (1 - progress) / 0.85))
-        image = random.random() < (0.3 if progress < 0.08 else 0.08)
+        image = random.random() < (args.first_images if progress < 0.08 else 0.08)
         count = args.images if image else args.clips
-        loss = velocity_loss(model, data.pick(image, count), image, nothing)
-        loss.backward()
+        found = losses(model, data.pick(image, count), image, nothing, args.moving, auxiliary)
+        velocity = found.pop("velocity")
+        (velocity + args.auxiliary * sum(found.values())).backward()
         optimizers.step(lr)
+        if found:
+            auxiliary.step()
         ema_update(ema, optimizers.all, min(EMA, 1 - 3 / (step - first + 4)))
         step += 1
         credit[image] += count / (args.reuse_images if image else args.reuse_clips)
         while credit[image] >= args.chunk:
             data.add(source.get(DEVICE), image)
             credit[image] -= args.chunk
-        log.add(lr=lr, waiting=source.queue.qsize(), **{"image" if image else "clip": loss})
+        log.add(lr=lr, waiting=source.queue.qsize(), **{"image" if image else "clip": velocity}, **found)
         if args.save_every and step % args.save_every == 0:
-            save(args, model, optimizers, ema, names, step, rows + log.rows)
+            save(args, model, optimizers, ema, names, step, rows + log.rows, auxiliary)
     source.close()
-    save(args, model, optimizers, ema, names, step, rows + log.rows)
+    save(args, model, optimizers, ema, names, step, rows + log.rows, auxiliary)
 
 
-def restore(args, model, optimizers):
+def restore(args, model, optimizers, auxiliary=None):
     """The running mean, the step and the log to go on from."""
-    state = Path(args.out) / "transformer_state.pt"
+    state = Path(args.out) / STATE
     if state.exists():
         found = torch.load(state, map_location=DEVICE)
         model.load_state_dict(found["weights"])
         optimizers.load_state_dict(found["optimizers"])
+        if auxiliary and found["auxiliary"]:
+            auxiliary.load_state_dict(found["auxiliary"])
         return found["ema"], found["step"], found["log"]
     if args.init:
-        model.load_state_dict({k: v.float() for k, v in initial(args.init).items()})
+        model.load_state_dict(initial(args.init))
     return [p.detach().clone() for p in model.parameters()], 0, []
 
 
-def save(args, model, optimizers, ema, names, step, rows):
+def save(args, model, optimizers, ema, names, step, rows, auxiliary=None):
     out = Path(args.out)
     state = {
         "weights": model.state_dict(),
         "optimizers": optimizers.state_dict(),
+        "auxiliary": auxiliary and auxiliary.state_dict(),
         "ema": ema,
         "step": step,
         "log": rows,
     }
-    save_state(out / "transformer_state.pt", state)
-    save_json(
-        out / "transformer.json", {"step": step, "log": rows, "batch": {"clips": args.clips, "images": args.images}}
-    )
+    save_state(out / STATE, state)
+    settings = {k: getattr(args, k) for k in ("lr", "lessons", "camera_said", "moving", "auxiliary", "clips", "images")}
+    save_json(out / "transformer.json", {"step": step, "settings": settings, "log": rows})
     save_state(out / "transformer.pt", {n: e.detach().float().cpu() for n, e in zip(names, ema)})
 
 
@@ -252,7 +287,7 @@ def common_arguments(doc):
     parser.add_argument("out")
     parser.add_argument("--until", type=float, required=True, help="when to stop, seconds since 1970")
     parser.add_argument("--max-steps", type=int, default=10**9)
-    parser.add_argument("--vae", required=True, help="vae.pt of the autoencoder's training; waited for")
+    parser.add_argument("--vae", required=True, help="vae.pt of a training (waited for), or the product's folder")
     parser.add_argument("--init", help="weights to start from; waited for")
     parser.add_argument("--sprites", required=True)
     parser.add_argument("--text", required=True, help="folder of the text encoder")
@@ -266,6 +301,12 @@ def common_arguments(doc):
     parser.add_argument("--fill-images", type=int, default=6000)
     parser.add_argument("--reuse-clips", type=float, default=8, help="how often each clip is used")
     parser.add_argument("--reuse-images", type=float, default=8)
+    parser.add_argument("--lessons", type=float, default=0.0, help="share of scenes that teach the words of motions")
+    parser.add_argument(
+        "--camera-said", type=float, default=scenes.MIX.camera_said, help="captions that say a moving camera"
+    )
+    parser.add_argument("--moving", type=float, default=0.0, help="further weight of tokens that change over time")
+    parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--compile", action="store_true")
     return parser
 
@@ -275,6 +316,10 @@ def arguments(argv):
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--images", type=int, default=384, help="images in a batch")
     parser.add_argument("--lr", type=float, default=2.5e-3)
+    parser.add_argument(
+        "--first-images", type=float, default=0.3, help="share of batches of images at first; later 0.08"
+    )
+    parser.add_argument("--auxiliary", type=float, default=0.0, help="weight of the head that has to say the motion")
     parser.add_argument("--save-every", type=int, default=0)
     return parser.parse_args(argv)
 

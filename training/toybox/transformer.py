@@ -28,6 +28,11 @@ class Config:
     def width(self):
         return self.heads * self.head_width
 
+    @classmethod
+    def of(cls, weights):
+        """The configuration of weights by name, as far as trainings vary it."""
+        return cls(layers=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks.")))
+
     def diffusers(self):
         """The arguments of diffusers' class for the same model."""
         return dict(
@@ -206,9 +211,10 @@ class Transformer(nn.Module):
         """Compiles block by block: one graph for all of them, a few seconds instead of minutes."""
         self.compiled = [torch.compile(b, dynamic=False) for b in self.blocks]
 
-    def forward(self, patches, text, timesteps, is_clean, cos, sin):
+    def forward(self, patches, text, timesteps, is_clean, cos, sin, tap=None):
         """patches [B, L, 192] noisy, in the order of `patchify`; text [B, 64, 384]; timesteps [B] in 0 to 1000;
-        is_clean [B, L, 1] -> velocities [B, L, 192] in the order of `unpatchify`"""
+        is_clean [B, L, 1] -> velocities [B, L, 192] in the order of `unpatchify`; with `tap` also the features
+        [B, L, M] behind so many blocks"""
         batch, embed = timesteps.shape[0], self.condition_embedder
         with_zero = torch.cat([timesteps, torch.zeros(1, device=timesteps.device)])
         waves = time_waves(with_zero).to(embed.time_embedder.linear_1.weight.dtype)
@@ -219,12 +225,15 @@ class Transformer(nn.Module):
         x = F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
         if torch.is_autocast_enabled(x.device.type):
             x = x.bfloat16()
-        for block in self.compiled or self.blocks:
+        tapped = None
+        for number, block in enumerate(self.compiled or self.blocks, 1):
             x = block(x, text, noisy, clean, is_clean, cos, sin)
+            tapped = x if number == tap else tapped
         table = self.scale_shift_table.float()
         noisy, clean = table + time[:batch, None].float(), table + time[batch:, None].float()
         shift, scale = (noisy[:, i : i + 1] + is_clean * (clean[:, i : i + 1] - noisy[:, i : i + 1]) for i in range(2))
-        return self.proj_out((layer_norm(x) * (1 + scale) + shift).to(x.dtype))
+        out = self.proj_out((layer_norm(x) * (1 + scale) + shift).to(x.dtype))
+        return out if tap is None else (out, tapped)
 
 
 def patchify(latents):

@@ -168,7 +168,8 @@ def test_the_autoencoder_learns(renderer):
 
 def batch(frames=1, count=2):
     latents = torch.randn(count, 48, frames, *data.GRIDS[0])
-    return 0, latents, torch.randn(count, 64, 384), torch.rand(count, frames * data.TOKENS_PER_FRAME)
+    labels = torch.arange(2 * count).view(count, 2) % 6
+    return 0, latents, torch.randn(count, 64, 384), torch.rand(count, frames * data.TOKENS_PER_FRAME), labels
 
 
 def test_the_transformer_learns():
@@ -178,7 +179,7 @@ def test_the_transformer_learns():
     optimizers = train_transformer.Optimizers(model)
     seen = []
     for _ in range(40):
-        loss = train_transformer.velocity_loss(model, one, True, nothing)
+        loss = train_transformer.losses(model, one, True, nothing)["velocity"]
         loss.backward()
         optimizers.step(3e-3)
         seen.append(loss.item())
