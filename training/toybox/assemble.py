@@ -2,7 +2,9 @@
 
     assemble.py OUT DEST --weights student.safetensors --text-encoder DIR --base ../../models/toybox
 
-OUT has vae.pt and vae.json of a training; --text-encoder is all-MiniLM-L6-v2 in f16 (its files as Hugging Face has them);
+OUT has vae.json of a training, and vae.pt; or, of a training with --decoder-only, the decoder alone (decoder.safetensors or
+its parts as `export.py --only decoder` writes them), and the encoder is that of --base. --weights may be int8 rows or parts
+too. --text-encoder is all-MiniLM-L6-v2 in f16 (its files as Hugging Face has them);
 --base gives what does not change: concepts.json and the configurations. Writes fixtures too: the same prompts, noise and
 steps in f32 as reference for `install_toybox.py` and for the ignored test of `kinora-pipeline`.
 """
@@ -13,11 +15,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from autoencoder import Autoencoder
 from common import SHIFT, shifted
 from data import GRIDS
+from stored import PRODUCT, read_weights
 from text import TextEncoder, Tokenizer
 from transformer import Config, Transformer, patchify, rope_table, unpatchify
 
@@ -45,15 +48,22 @@ def assemble(args):
     index = json.loads((base / "model_index.json").read_text())
     index |= {"default_steps": args.steps, "default_guidance_scale": args.guidance}
     write_json(dest / "model_index.json", index)
-    shutil.copyfile(args.weights, dest / "transformer/diffusion_pytorch_model.safetensors")
-    found, scores = torch.load(args.out / "vae.pt"), json.loads((args.out / "vae.json").read_text())
+    weights = {k: v.bfloat16().contiguous() for k, v in read_weights(args.weights).items()}
+    save_file(weights, dest / "transformer" / PRODUCT, metadata={"format": "pt"})
+    scores = json.loads((args.out / "vae.json").read_text())
     vae = json.loads((base / "vae/config.json").read_text())
     vae.pop("latent_rgb", None)
     vae |= {k: scores[k] for k in ("latents_mean", "latents_std")}
     vae |= {"psnr_db": scores["after"]["psnr"], "psnr_first_frame_db": scores["after"]["psnr_first_frame"]}
     write_json(dest / "vae/config.json", vae)
-    save_file(found["weights"], dest / "vae/diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    return scores
+    weights = {k: v.half().contiguous() for k, v in autoencoder_weights(args).items()}
+    save_file(weights, dest / "vae" / PRODUCT, metadata={"format": "pt"})
+
+
+def autoencoder_weights(args):
+    if (args.out / "vae.pt").exists():
+        return read_weights(args.out / "vae.pt")
+    return read_weights(args.base / "vae" / PRODUCT) | read_weights(args.out / "decoder.safetensors")
 
 
 @torch.no_grad()
@@ -62,9 +72,7 @@ def write_fixtures(dest):
     encoder, tokenizer = TextEncoder(dest / "text_encoder"), Tokenizer(dest / "text_encoder")
     model, vae = Transformer(Config()), Autoencoder()
     for part, folder in ((model, "transformer"), (vae, "vae")):
-        part.load_state_dict(
-            {k: v.float() for k, v in load_file(dest / folder / "diffusion_pytorch_model.safetensors").items()}
-        )
+        part.load_state_dict(read_weights(dest / folder / PRODUCT))
     config = json.loads((dest / "vae/config.json").read_text())
     mean, std = (torch.tensor(config[k]).view(1, 48, 1, 1, 1) for k in ("latents_mean", "latents_std"))
     (dest / "fixtures").mkdir(exist_ok=True)
