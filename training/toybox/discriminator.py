@@ -14,7 +14,9 @@ import torch.nn.functional as F
 
 WIDTHS = (32, 64, 96, 96)
 REACH = 8  # pixels from one patch to the next
-PENALTY = 0.02  # with 1 it could not tell the product's reconstructions from originals, which differ by little
+# Tried on the product's reconstructions, which differ by little from the originals: after 80 steps the loss on held-out crops
+# was 0.692 with 1 (0.693 is chance), 0.671 with 0.1, 0.650 with 0.02.
+PENALTY = 0.02
 PENALTY_EVERY = 4
 PENALTY_SHARE = 4  # one of so many clips of a batch is asked for its gradient
 LR = 5e-4

@@ -28,8 +28,10 @@ def shards_of(path):
 
 
 def read_weights(path):
-    """Weights in f32 by name: a .pt of a training, a safetensors file (plain or int8 rows) or its parts."""
+    """Weights in f32 by name: a .pt of a training, a safetensors file (plain or int8 rows), its parts, or a folder of the
+    product with such a file."""
     path = Path(path)
+    path = path / PRODUCT if path.is_dir() else path
     if path.suffix == ".pt":
         found = torch.load(path, map_location="cpu")
         return {k: v.float() for k, v in found.get("weights", found).items()}
@@ -45,6 +47,6 @@ def read_autoencoder(path):
     if path.is_dir():
         config = json.loads((path / "config.json").read_text())
         statistics = (torch.tensor(config[k]) for k in ("latents_mean", "latents_std"))
-        return read_weights(path / PRODUCT), *statistics
+        return read_weights(path), *statistics
     found = torch.load(path, map_location="cpu")
     return read_weights(path), found["mean"].float(), found["std"].float()

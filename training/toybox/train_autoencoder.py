@@ -274,7 +274,8 @@ def main(argv=None):
     elif args.init:
         before, _, _ = evaluate(model, render, args.clips)
     print("before", before, flush=True)
-    clock, log, done, first = Clock(args.until), Log(args.log_every), training.progress, training.steps
+    done = training.progress if training.progress < 0.99 else 0.0  # a schedule that has come to its end starts again
+    clock, log, first = Clock(args.until), Log(args.log_every), training.steps
     save = lambda: save_state(state_file, training.state_dict() | {"before": before, "log": rows + log.rows})
     while not clock.over() and training.steps - first < args.max_steps:
         passed = max(clock.progress(), (training.steps - first) / args.max_steps)

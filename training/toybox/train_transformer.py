@@ -267,6 +267,9 @@ def restore(args, model, optimizers, auxiliary=None):
 
 def save(args, model, optimizers, ema, names, step, rows, auxiliary=None):
     out = Path(args.out)
+    save_state(
+        out / "transformer.pt", {n: e.detach().float().cpu() for n, e in zip(names, ema)}
+    )  # first: others wait for it
     state = {
         "weights": model.state_dict(),
         "optimizers": optimizers.state_dict(),
@@ -278,7 +281,6 @@ def save(args, model, optimizers, ema, names, step, rows, auxiliary=None):
     save_state(out / STATE, state)
     settings = {k: getattr(args, k) for k in ("lr", "lessons", "camera_said", "moving", "auxiliary", "clips", "images")}
     save_json(out / "transformer.json", {"step": step, "settings": settings, "log": rows})
-    save_state(out / "transformer.pt", {n: e.detach().float().cpu() for n, e in zip(names, ema)})
 
 
 def common_arguments(doc):
