@@ -96,7 +96,7 @@ ended() { # name, exit status
   echo "$1 failed ($2)" && tail -n 15 "$out/$1.log"
   local waiting
   for waiting in ${dependents[$1]:-}; do
-    if [ -n "${pids[$waiting]:-}" ]; then kill "${pids[$waiting]}"; fi
+    if [ -n "${pids[$waiting]:-}" ]; then kill "${pids[$waiting]}" || true; fi
   done
 }
 while [ ${#pids[@]} -gt 0 ]; do

@@ -117,10 +117,7 @@ class Losses:
             (own,) = torch.autograd.grad(loss, y, retain_graph=True)
             loss = loss + (y * pull(y, own)).sum()
         if not self.decoder_only:
-            size = latents.float()
-            loss = loss + 0.1 * F.relu(size.abs() - 2.2).pow(2).mean() + 2e-4 * size.pow(2).mean()
-        if at_half_size:
-            loss = loss + 0.25 * self.half_size(x, latents)
+            loss = loss + self.of_latents(x, latents, at_half_size)
         numbers = {"l1": error.mean().detach()}
         with torch.no_grad():
             square = (frames.clamp(0, 1) - target).pow(2)
@@ -128,14 +125,19 @@ class Losses:
             numbers |= {"mse": square.mean(), "mse_actors": (square * mask).sum() / (3 * mask.sum() + 1)}
         return loss, numbers, y
 
-    def half_size(self, x, latents):
-        """Half-size latents are latents of half-size clips: latents keep the looks of pictures."""
+    def of_latents(self, x, latents, at_half_size):
+        """Keeps latents small, and like pictures: half-size latents shall be latents of half-size clips."""
+        size = latents.float()
+        loss = 0.1 * F.relu(size.abs() - 2.2).pow(2).mean() + 2e-4 * size.pow(2).mean()
+        if not at_half_size:
+            return loss
         half = x.shape[0] // 2
         small = F.avg_pool2d(latents[:half].flatten(0, 1), 2).unflatten(0, (half, -1))
         wanted = F.avg_pool2d(x[:half].float().flatten(0, 1), 2)
         with autocast():
             y = self.decode(small).float().flatten(0, 1)
-        return (y - wanted).abs().mean() + 0.3 * edge_loss(y, wanted, torch.ones_like(wanted[:, :1]))
+        one = torch.ones_like(wanted[:, :1])
+        return loss + 0.25 * ((y - wanted).abs().mean() + 0.3 * edge_loss(y, wanted, one))
 
 
 class Training:

@@ -141,6 +141,23 @@ def test_decoder_only_leaves_the_encoder():
     assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("decoder"))
 
 
+def test_latents_are_pulled_only_where_the_encoder_learns():
+    """In training of the decoder alone the loss of the latents would be a constant, and a pass for nothing."""
+    torch.manual_seed(0)
+    model, x, actors = (
+        Autoencoder(widths=(8, 8, 8, 8), channels=8),
+        torch.rand(2, 5, 3, 32, 32),
+        torch.ones(2, 5, 1, 32, 32),
+    )
+    found = {}
+    for decoder_only in (False, True):
+        for at_half_size in (False, True):
+            torch.manual_seed(1)
+            losses = train_autoencoder.Losses(model, False, decoder_only)
+            found[decoder_only, at_half_size] = losses(x, actors, at_half_size)[0].item()
+    assert found[True, True] == found[True, False] < found[False, False] < found[False, True]
+
+
 def test_decoder_only_keeps_the_statistics(tmp_path, renderer):  # noqa: F811
     training = small_training()
     mean, std = torch.arange(48) / 10.0, torch.ones(48) * 2
