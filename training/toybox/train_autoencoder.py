@@ -349,7 +349,7 @@ def arguments(argv):
     )
     parser.add_argument("--adversarial-from", type=float, default=1.0, help="from which share of the time; 1: never")
     parser.add_argument(
-        "--adversarial", type=float, default=0.3, help="the discriminator's gradient as a share of the other"
+        "--adversarial", type=float, default=0.05, help="the discriminator's gradient as a share of the other"
     )
     parser.add_argument("--fast", type=float, default=0.0, help="share of scenes whose actors move fast")
     parser.add_argument(
