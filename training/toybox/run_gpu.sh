@@ -68,7 +68,7 @@ next() { # a step that has ended well
 if [ "$PLAN" = full ]; then
   latents="$out/vae.pt" judge=$out
   dependents+=([vae]="transformer student" [judge]="vae transformer student score_old")
-  step judge train_judge.py "$out" --until "$(until_second "$JUDGE")" "${inputs[@]}" "${tiny_judge[@]}"
+  step judge train_judge.py "$out" --until "$(until_second "$JUDGE")" "${inputs[@]}" --lessons 0.4 "${tiny_judge[@]}"
   autoencoder+=("${compile[@]}" --after "$out/judge.safetensors" --save-every 1000) teacher+=(--save-every 2000)
 else
   latents="$in/vae" judge=$in/judge

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import scenes
 from common import DEVICE, Clock, Log, autocast, place, save_json, setup
-from data import HEADS, Scenes, classes, make_chunk, seconds_of, take_frames
+from data import HEADS, MOTION, Scenes, classes, make_chunk, seconds_of, take_frames
 from judge import FRAMES, HEIGHT, WIDTH, Judge, choose_frames, fold
 from render import make_renderer
 from text import Tokenizer
@@ -89,25 +89,31 @@ def correct(logits, actors, labels):
 
 @torch.no_grad()
 def evaluate(model, render, clips, tokenizer, batch=32):
-    """Accuracy on held-out renders by head. Their seed is used nowhere else."""
+    """Accuracy on held-out renders by head, and for each motion: one that is never recognised can never be scored. Their
+    seed is used nowhere else."""
     model.eval()
-    rng, sums, seen = random.Random(HELD_OUT_SEED), {}, 0
+    rng, sums, seen, motions = random.Random(HELD_OUT_SEED), {}, 0, {}
     while seen < clips:
         orientation, *arrays = make_chunk(rng, 0, batch, tokenizer)
         chunk = orientation, *(torch.from_numpy(a).to(DEVICE) for a in arrays)
         with autocast():
             logits, _ = model(show(chunk, render))
-        for head, value in correct(logits, *chunk[6:8]).items():
+        right = correct(logits, *chunk[6:8])
+        for head, value in right.items():
             sums[head] = sums.get(head, 0) + value.sum().item()
+        for label, value in zip(chunk[7][:, MOTION].tolist(), right["motion"].tolist()):
+            motions.setdefault(scenes.MOTIONS[label], []).append(value)
         seen += batch
     model.train()
-    return {head: round(value / seen, 4) for head, value in sums.items()}
+    accuracy = {head: round(value / seen, 4) for head, value in sums.items()}
+    return accuracy, {name: round(sum(values) / len(values), 4) for name, values in sorted(motions.items())}
 
 
 def main(argv=None):
     args = arguments(argv)
     setup()
-    source = Scenes(args.text, args.seed, workers=args.workers, count=args.batch, shares=(1, 0, 0))
+    shares, mix = (1, 0, 0), scenes.Mix(lessons=args.lessons)
+    source = Scenes(args.text, args.seed, workers=args.workers, count=args.batch, shares=shares, mix=mix)
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
     torch.manual_seed(args.seed)
     model = Judge().to(DEVICE).to(memory_format=torch.channels_last)
@@ -128,13 +134,14 @@ def main(argv=None):
         step += 1
         log.add(waiting=source.queue.qsize(), **(losses if not single else {"single_actor": losses["actor"]}))
     source.close()
-    accuracy = evaluate(model, render, args.clips, Tokenizer(args.text))
-    print("judge", accuracy, "steps", step, flush=True)
+    accuracy, by_motion = evaluate(model, render, args.clips, Tokenizer(args.text))
+    print("judge", accuracy, by_motion, "steps", step, flush=True)
     save_json(
         f"{args.out}/judge.json",
         {
             "classes": classes(),
             "accuracy": accuracy,
+            "accuracy_by_motion": by_motion,
             "held_out_clips": args.clips,
             "clips_seen": step // 3 * args.batch,
             "frames_seen": (step - step // 3) * args.batch * args.singles,
@@ -159,6 +166,7 @@ def arguments(argv):
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--singles", type=int, default=8, help="batches of scenes of which one frame each is shown")
     parser.add_argument("--clips", type=int, default=2048, help="held-out renders")
+    parser.add_argument("--lessons", type=float, default=0.0, help="share of scenes that show a motion alone")
     return parser.parse_args(argv)
 
 

@@ -223,3 +223,17 @@ def test_pairs_count_only_when_both_are_named():
     }
     actors, labels = torch.tensor([[0, 1, -1, -1], [0, 1, -1, -1]]), torch.zeros(2, 6, dtype=torch.long)
     assert train_judge.correct(logits, actors, labels)["actor"].tolist() == [1.0, 0.0]
+
+
+def test_the_judge_states_its_accuracy_for_each_motion(renderer):
+    class Blind(judge.Judge):
+        """Says "stay" to everything."""
+
+        def forward(self, x):
+            logits, features = super().forward(x)
+            logits["motion"] = torch.eye(15)[scenes.MOTIONS.index("stay")].expand(x.shape[0], -1)
+            return logits, features
+
+    accuracy, by_motion = train_judge.evaluate(Blind(widths=(4, 4, 8)), renderer, 6, Words(), batch=3)
+    assert {"actor", "motion"} < set(accuracy) and by_motion
+    assert all(share == (name == "stay") for name, share in by_motion.items())
