@@ -52,19 +52,16 @@ impl Task {
     ///
     /// **Errors**: [`Error::Task`].
     pub(crate) fn check(self, model: &Description, settings: &Settings) -> Result<()> {
-        let mut request = Request::new("a clip", "clip.mp4", Format::Mp4);
-        request.size = Some(settings.size);
-        request.length = Length::Frames(settings.frames);
-        request.steps = Some(settings.steps);
+        if self.is_text() {
+            return Ok(()); // the pipeline says it with the first clip
+        }
+        let mut request = request(settings, "a clip", "clip.mp4".into());
         let plan = |request: &Request, source| {
             Plan::new(request, model, source).map_err(|source| Error::Task {
                 task: self.name(),
                 source: Box::new(source),
             })
         };
-        if self.is_text() {
-            return Ok(()); // the pipeline says it with the first clip
-        }
         plan(&request, None)?;
         let source = match self {
             Self::Image => {
@@ -118,6 +115,16 @@ pub(crate) struct MadeOf {
     pub(crate) first_frame: Option<f64>,
 }
 
+/// The request of a clip as `settings` want all of them.
+fn request(settings: &Settings, prompt: &str, output: PathBuf) -> Request {
+    let mut request = Request::new(prompt, output, Format::Mp4);
+    request.size = Some(settings.size);
+    request.length = Length::Frames(settings.frames);
+    request.steps = Some(settings.steps);
+    request.guidance_scale = Some(settings.guidance_scale);
+    request
+}
+
 /// Makes the frames of prompts.
 pub(crate) struct Maker<'a> {
     pub(crate) pipeline: &'a Pipeline,
@@ -136,7 +143,9 @@ impl Maker<'_> {
     ) -> Result<Option<Made>> {
         let keep = self.choice.keep_clips;
         let clip = self.out.join(format!("clips/{:03}.mp4", prompt.id));
-        let mut request = self.request(prompt, clip);
+        let mut request = request(self.settings, &prompt.prompt, clip);
+        request.sampler = self.choice.sampler;
+        request.seed = self.settings.seed.wrapping_add(prompt.id);
         request.frames_only = !keep;
         let task = self.settings.task;
         if task.is_text() {
@@ -170,18 +179,6 @@ impl Maker<'_> {
             return Ok(None);
         };
         self.compared(source, made).map(Some)
-    }
-
-    fn request(&self, prompt: &Prompt, output: PathBuf) -> Request {
-        let settings = self.settings;
-        let mut request = Request::new(&prompt.prompt, output, Format::Mp4);
-        request.size = Some(settings.size);
-        request.length = Length::Frames(settings.frames);
-        request.steps = Some(settings.steps);
-        request.guidance_scale = Some(settings.guidance_scale);
-        request.sampler = self.choice.sampler;
-        request.seed = settings.seed.wrapping_add(prompt.id);
-        request
     }
 
     fn run(&self, request: &Request, news: &mut dyn FnMut(&News<'_>), cancel: &CancelToken) -> Result<Option<Made>> {

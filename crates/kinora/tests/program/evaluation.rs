@@ -53,23 +53,34 @@ fn what_is_missing_or_broken_is_said_before_anything_is_made() {
     snapshot::check("eval-errors.txt", &said);
 }
 
-#[test]
-fn a_score_is_printed_and_not_made_twice() {
+/// A folder with one prompt, and the judge where it is looked for.
+fn folder_with_judge() -> TempDir {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("p.json"), PROMPTS).unwrap();
     write_judge(&folder.path().join("models/judge"));
+    folder
+}
+
+/// An evaluation of that prompt into the folder `out`, in so many unguided steps, with more flags.
+fn evaluation<'a>(steps: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let args = [
         "eval",
         "--prompts",
         "p.json",
-        "--steps",
-        "1",
         "--guidance",
         "1",
         "--out",
         "out",
-        "--keep-clips",
+        "--steps",
+        steps,
     ];
+    [&args, more].concat()
+}
+
+#[test]
+fn a_score_is_printed_and_not_made_twice() {
+    let folder = folder_with_judge();
+    let args = evaluation("1", &["--keep-clips"]);
     let run = kinora(folder.path(), &args).expect_code(0);
     let table = run.text();
     assert_eq!(table.lines().count(), 12);
@@ -102,54 +113,17 @@ fn a_score_is_printed_and_not_made_twice() {
         "{}",
         again.stderr
     );
-    let other = [
-        "eval",
-        "--prompts",
-        "p.json",
-        "--steps",
-        "2",
-        "--guidance",
-        "1",
-        "--out",
-        "out",
-    ];
-    kinora(folder.path(), &other).expect_refusal(2, "steps: 1 there, 2 now");
+    kinora(folder.path(), &evaluation("2", &[])).expect_refusal(2, "steps: 1 there, 2 now");
 }
 
 #[test]
 fn an_extension_is_scored_in_a_folder_of_its_own() {
-    let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("p.json"), PROMPTS).unwrap();
-    write_judge(&folder.path().join("models/judge"));
-    let args = [
-        "eval",
-        "--task",
-        "extend",
-        "--prompts",
-        "p.json",
-        "--steps",
-        "1",
-        "--guidance",
-        "1",
-        "--out",
-        "out",
-    ];
-    let run = kinora(folder.path(), &args).expect_code(0);
+    let folder = folder_with_judge();
+    let run = kinora(folder.path(), &evaluation("1", &["--task", "extend"])).expect_code(0);
     let table = run.text();
     for row in ["kept subject", "kept weather", "seam"] {
         assert!(table.contains(row), "{table}");
     }
     assert!(!folder.path().join("out/source.mp4").exists());
-    let text = [
-        "eval",
-        "--prompts",
-        "p.json",
-        "--steps",
-        "1",
-        "--guidance",
-        "1",
-        "--out",
-        "out",
-    ];
-    kinora(folder.path(), &text).expect_refusal(2, "task: \"extend\" there, \"text\" now");
+    kinora(folder.path(), &evaluation("1", &[])).expect_refusal(2, "task: \"extend\" there, \"text\" now");
 }
