@@ -123,7 +123,7 @@ impl Pipeline {
         let (scene, model_prompt) = match self.vocabulary.as_ref().zip(self.model.text.sentences()) {
             Some((vocabulary, sentences)) => {
                 let mut grounding = parse::ground(&scene, vocabulary, sentences)?;
-                if vocabulary.spells_out(&scene, &grounding) {
+                if !grounding.unknown.is_empty() && vocabulary.spells_out(&scene, &grounding) {
                     // What the parser did not know how to place, the model knows.
                     grounding.unknown.clear();
                 }

@@ -109,6 +109,13 @@ pub enum How {
     Similar,
 }
 
+impl How {
+    /// Whether the concept stands in for words that are not the model's own.
+    pub(super) const fn is_instead(self) -> bool {
+        matches!(self, Self::Related | Self::Similar)
+    }
+}
+
 /// Something that the model does not know by that name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unknown {

@@ -130,7 +130,7 @@ impl<'a> Grounder<'a> {
         score: f32,
         how: How,
     ) {
-        if matches!(how, How::Related | How::Similar) {
+        if how.is_instead() {
             let score = (how == How::Similar).then_some(score);
             self.out.unknown.push(Unknown {
                 shot: n,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::ground::{Grounding, How, Role};
+use super::ground::{Grounding, Role};
 use super::morphology;
 use super::scene::Scene;
 use super::token::{Kind, Span, Token, tokenize};
@@ -102,22 +102,20 @@ impl Vocabulary {
 
 /// Where a camera moves, or an actor, in words that the parser knows to be the model's.
 fn known_spans(scene: &Scene, grounding: &Grounding) -> Vec<Span> {
-    let own = |how: How| !matches!(how, How::Related | How::Similar);
     let motions = grounding
         .matches
         .iter()
-        .filter(|found| matches!(found.role, Role::Motion(_)) && own(found.how))
+        .filter(|found| matches!(found.role, Role::Motion(_)) && !found.how.is_instead())
         .map(|found| found.span);
     let mut out: Vec<Span> = motions.collect();
     for (number, shot) in scene.shots.iter().enumerate() {
         let Some(camera) = &shot.camera else { continue };
-        let moves = 0..camera.moves.len();
         let known = |index| {
             grounding
                 .of(number, Role::Camera(index))
-                .is_some_and(|found| own(found.how))
+                .is_some_and(|found| !found.how.is_instead())
         };
-        if !camera.moves.is_empty() && moves.into_iter().all(known) {
+        if !camera.moves.is_empty() && (0..camera.moves.len()).all(known) {
             out.extend(camera.phrases.iter().map(|phrase| phrase.span));
         }
     }
