@@ -43,11 +43,13 @@ def labels_of(meta):
 def make_chunk(rng, orientation, count, tokenizer, mix=scenes.MIX):
     made = [scenes.sample(rng, orientation, mix=mix) for _ in range(count)]
     ids, lengths = tokenizer([m[3] for m in made])
+    unmoved = tokenizer([m[4]["unmoved"] for m in made])
     actors = np.full((count, 4), -1, np.int64)
     for row, m in zip(actors, made):
         row[: len(m[4]["actor"])] = m[4]["actor"]
     arrays = [np.stack([m[i] for m in made]) for i in range(3)]
-    return orientation, *arrays, ids.numpy(), lengths.numpy(), actors, np.array([labels_of(m[4]) for m in made])
+    labels, later = np.array([labels_of(m[4]) for m in made]), np.array([m[4]["later"] for m in made])
+    return orientation, *arrays, ids.numpy(), lengths.numpy(), actors, labels, later, *(v.numpy() for v in unmoved)
 
 
 def work(out, stop, seed, count, text_folder, shares, mix):
@@ -76,7 +78,8 @@ class Scenes:
             worker.start()
 
     def get(self, device):
-        """orientation, G, C, A, token ids, token counts, actors [B, 4] (-1: none), labels [B, 6], on the device"""
+        """orientation, G, C, A, token ids, token counts, actors [B, 4] (-1: none), labels [B, 6], later [B], and the tokens of
+        the captions without their motions (ids, counts), on the device"""
         orientation, *arrays = self.queue.get()
         return orientation, *(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays)
 
@@ -107,13 +110,14 @@ def token_cover(actors, grid):
 
 
 class Ring:
-    """The last `size` latents of one shape with their texts, covers and labels (numbers of the motion and of the camera)."""
+    """The last `size` latents of one shape with their texts, covers, labels (numbers of the motion and of the camera; 1 where
+    the scene begins later) and, where `unmoved`, the texts without the motion."""
 
-    def __init__(self, size, frames, device, dtype):
+    def __init__(self, size, frames, device, dtype, unmoved=False):
         self.latents = torch.empty(size, frames, 48, 576, device=device, dtype=dtype)
-        self.text = torch.empty(size, 64, 384, device=device, dtype=dtype)
+        self.text = torch.empty(size, 1 + unmoved, 64, 384, device=device, dtype=dtype)
         self.cover = torch.empty(size, frames, TOKENS_PER_FRAME, device=device, dtype=dtype)
-        self.labels = torch.empty(size, 2, device=device, dtype=torch.long)
+        self.labels = torch.empty(size, 3, device=device, dtype=torch.long)
         self.size, self.count, self.at = size, 0, 0
 
     def put(self, latents, text, cover, labels):
@@ -127,15 +131,15 @@ class Ring:
 class LatentData:
     """Renders, encodes and keeps latents of clips and of single frames (images)."""
 
-    def __init__(self, render, text_encoder, device, clips=16000, images=60000, shares=SHARES):
+    def __init__(self, render, text_encoder, device, clips=16000, images=60000, shares=SHARES, unmoved=False):
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.render, self.text_encoder, self.device, self.dtype = render, text_encoder, device, dtype
         size = lambda total, share: max(8, int(total * share))
         self.rings = {
-            False: [Ring(size(clips, s), LATENT_FRAMES, device, dtype) for s in shares],
-            True: [Ring(size(images, s), 1, device, dtype) for s in shares],
+            False: [Ring(size(clips, s), LATENT_FRAMES, device, dtype, unmoved) for s in shares],
+            True: [Ring(size(images, s), 1, device, dtype, unmoved) for s in shares],
         }
-        self.encoder = None
+        self.encoder, self.unmoved = None, unmoved
 
     def set_encoder(self, encode, mean, std):
         """encode: frames -> raw latents; mean, std [48]: what makes them normal"""
@@ -153,13 +157,14 @@ class LatentData:
         pixels, actors = self.render(G, C, A, seconds_of(frames), scenes.ORIENT[orientation])
         raw = torch.cat([self.encoder(part.to(self.dtype)) for part in pixels.split(64 if image else 16)])
         latents = ((raw.float() - self.mean) / self.std).flatten(3)
-        labels = chunk[7][:, [MOTION, CAMERA]]
+        labels = torch.cat([chunk[7][:, [MOTION, CAMERA]], chunk[8][:, None].long()], 1)
         cover = token_cover(actors, GRIDS[orientation])
-        self.rings[image][orientation].put(latents, self.text_encoder(ids, lengths), cover, labels)
+        texts = [self.text_encoder(ids, lengths)] + ([self.text_encoder(*chunk[9:11])] if self.unmoved else [])
+        self.rings[image][orientation].put(latents, torch.stack(texts, 1), cover, labels)
         return batch
 
     def pick(self, image, batch):
-        """orientation, latents [B, 48, F, H, W], text [B, 64, 384], cover [B, F*144], labels [B, 2]"""
+        """orientation, latents [B, 48, F, H, W], text [B, 1 or 2, 64, 384], cover [B, F*144], labels [B, 3]; see `Ring`"""
         rings = self.rings[image]
         orientation = random.choices(range(3), [r.count for r in rings])[0]
         ring, (height, width) = rings[orientation], GRIDS[orientation]

@@ -2,7 +2,7 @@
 # Runs run_gpu.sh with the smallest sizes on a processor, from real files: shows that a run on a GPU does not end at a
 # typing error. Not that it fits the GPU's memory or time, nor that it learns.
 #
-#   dry_run.sh SPRITES [short|full]        a few minutes
+#   dry_run.sh SPRITES [short|motion|full]        a few minutes
 set -eu
 here=$(cd "$(dirname "$0")" && pwd) models=$here/../../models
 work=$(mktemp -d)

@@ -3,19 +3,21 @@
 # of the step before: not a second of the GPU is idle.
 #
 #   run_gpu.sh OUT INPUTS        INPUTS has sprites/, text_encoder/, vae/, transformer.safetensors (or its parts), judge/
-#                                (PLAN=short) and prompts.json
+#                                (not PLAN=full) and prompts.json
 #
 # PLAN=full (25 minutes): the judge and the whole autoencoder again, then the transformer on the new latents.
 # PLAN=short (11 minutes): goes on from INPUTS; only the decoder of the autoencoder, so the latents stay and the transformer
 #   starts at once.
-# Both distil, score (what INPUTS has, too) and leave in OUT/back what is worth carrying away, in files of at most 15 MB.
+# PLAN=motion (11 minutes): goes on from INPUTS; the autoencoder stays as it is, the judge learns on beside the transformer.
+# All distil, score and leave in OUT/back what is worth carrying away, in files of at most 15 MB.
 #
 # TINY=1 runs the same with the smallest sizes, without compiling; see dry_run.sh.
 set -eu
 case ${PLAN:=full} in
 full) : "${JUDGE:=150}" "${VAE:=450}" "${TRANSFORMER:=1230}" "${STUDENT:=1450}" ;;
 short) : "${VAE:=180}" "${TRANSFORMER:=445}" "${STUDENT:=600}" ;;
-*) echo "PLAN is full or short" >&2 && exit 2 ;;
+motion) : "${JUDGE:=80}" "${TRANSFORMER:=460}" "${STUDENT:=620}" ;;
+*) echo "PLAN is full, short or motion" >&2 && exit 2 ;;
 esac
 # Seconds from the start at which the steps end: JUDGE, VAE, TRANSFORMER, STUDENT.
 : "${PYTHON:=python3}"
@@ -27,8 +29,9 @@ export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false PYTORCH_NVML_BASED_CUDA_C
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 
 inputs=(--sprites "$in/sprites" --text "$in/text_encoder")
-motion=(--lessons 0.4 --camera-said 0.9 --moving 2)
-autoencoder=(--adversarial-from 0.65 --fast 0.5 --frames 17) teacher=(--auxiliary 0.05)
+motion=(--lessons 0.45 --pairs 0.2 --settled 1 --later 0.15 --camera-said 0.9 --moving 2)
+autoencoder=(--adversarial-from 0.65 --fast 0.5 --frames 17) teacher=(--auxiliary 0.05 --shift 4)
+student=(--motion-guidance 3 --teacher-steps 3) seen_by_judge=(--lessons 0.5 --settled 0.5)
 compile=(--compile) tiny=() tiny_vae=() tiny_judge=() tiny_score=()
 if [ "${TINY:-0}" = 1 ]; then
   compile=() tiny=(--workers 1 --chunk 2 --clips 1 --images 2 --fill-clips 2 --fill-images 2 --max-steps 2 --log-every 1)
@@ -59,30 +62,45 @@ next() { # a step that has ended well
   student)
     step export_student export.py "$out/student.pt" "$out/back/student.safetensors" --int8 --shard-mb 15
     local vae=$out/vae.pt
-    [ -e "$vae" ] || vae=$latents # the decoder's training failed
+    [ -e "$vae" ] || vae=$latents # the decoder's training failed, or there was none
     score new "new=$out/student.pt,$vae" 0 1 3
+    ;;
+  judge)
+    cp "$out/judge.safetensors" "$out/judge.json" "$out/back/" || true
     ;;
   esac
 }
 
-if [ "$PLAN" = full ]; then
-  latents="$out/vae.pt" judge=$out
+latents=$in/vae judge=$out after=() # after: the file that the student's compiling waits for
+case $PLAN in
+full)
+  latents="$out/vae.pt" after=(--after "$out/vae.done")
   dependents+=([vae]="transformer student" [judge]="vae transformer student score_old")
-  step judge train_judge.py "$out" --until "$(until_second "$JUDGE")" "${inputs[@]}" --lessons 0.4 "${tiny_judge[@]}"
+  step judge train_judge.py "$out" --until "$(until_second "$JUDGE")" "${inputs[@]}" "${seen_by_judge[@]}" "${tiny_judge[@]}"
   autoencoder+=("${compile[@]}" --after "$out/judge.safetensors" --save-every 1000) teacher+=(--save-every 2000)
-else
-  latents="$in/vae" judge=$in/judge
+  ;;
+short)
+  judge=$in/judge after=(--after "$out/vae.done")
   autoencoder+=(--decoder-only) # not compiled: that takes longer than it saves in so few seconds
-  teacher+=(--lr 1.5e-3 --first-images 0.1 --fill-clips 2000 --fill-images 3000)
+  ;;
+motion)
+  after=(--after "$out/judge.done") # the transformer compiles first
+  dependents+=([judge]=score_new)
+  step judge train_judge.py "$out" --until "$(until_second "$JUDGE")" "${inputs[@]}" "${seen_by_judge[@]}" \
+    --init "$in/judge" "${tiny_judge[@]}"
+  ;;
+esac
+[ "$PLAN" = full ] || teacher+=(--lr 2e-3 --first-images 0.1 --fill-clips 2000 --fill-images 3000)
+if [ "$PLAN" != motion ]; then
+  step vae train_autoencoder.py "$out" --until "$(until_second "$VAE")" "${inputs[@]}" --init "$in/vae" \
+    "${autoencoder[@]}" "${tiny_vae[@]}"
 fi
-step vae train_autoencoder.py "$out" --until "$(until_second "$VAE")" "${inputs[@]}" --init "$in/vae" \
-  "${autoencoder[@]}" "${tiny_vae[@]}"
-[ "$PLAN" = short ] || [ "${TINY:-0}" = 1 ] || sleep 20 # the autoencoder compiles first: it is needed first
+[ "$PLAN" != full ] || [ "${TINY:-0}" = 1 ] || sleep 20 # the autoencoder compiles first: it is needed first
 step transformer train_transformer.py "$out" --until "$(until_second "$TRANSFORMER")" "${inputs[@]}" "${compile[@]}" \
   --vae "$latents" --init "$in/transformer.safetensors" "${motion[@]}" "${teacher[@]}" "${tiny[@]}"
 step student distill.py "$out" --until "$(until_second "$STUDENT")" "${inputs[@]}" "${compile[@]}" --vae "$latents" \
-  --after "$out/vae.done" --init "$out/transformer.pt" --keep-clips 4000 --keep-images 8000 "${motion[@]}" "${tiny[@]}"
-score old "old=$in/transformer.safetensors,$in/vae" 0 1 3 # while the others compile
+  "${after[@]}" --init "$out/transformer.pt" --keep-clips 4000 --keep-images 8000 "${motion[@]}" "${student[@]}" "${tiny[@]}"
+[ "$PLAN" = motion ] || score old "old=$in/transformer.safetensors,$in/vae" 0 1 3 # while the others compile
 
 failed=0
 ended() { # name, exit status

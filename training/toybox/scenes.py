@@ -360,7 +360,16 @@ T01 = np.linspace(0, 1, NF, dtype=np.float32)
 
 
 def smooth(t):
+    t = np.minimum(t, 1)
     return t * t * (3 - 2 * t)
+
+
+def settle(motion, turns):
+    """Direction, phase and turns of settled motions. Where a caption leaves them open, a model that cannot know them yet, in
+    the first steps, can only draw the mean of all, and the mean of all phases of a bounce is standing still in a blur."""
+    if motion in ("left", "right"):
+        return (1 if motion == "right" else -1), 0.0, turns
+    return 1, 0.0, 1.5 if motion == "spin" else 1
 
 
 def place_mode(r, kind, bg):
@@ -422,6 +431,9 @@ class Mix:
         0.0  # scenes that teach the words of motions: one actor, still camera, each motion as often, always said
     )
     fast: float = 0.0  # scenes whose actors move fast
+    pairs: float = 0.0  # scenes of two different actors
+    settled: float = 0.0  # scenes whose motions begin at one phase and turn in one direction: see `settle`
+    later: float = 0.0  # scenes that begin in the middle of their motion, for clips that go on from given frames
 
 
 MIX = Mix()
@@ -429,6 +441,19 @@ MIX = Mix()
 
 def lesson(r):
     return dict(motion=r.choice(MOTIONS), n=(1, None), cam="static")
+
+
+def pair(r):
+    return dict(n=(2, r.choice(["beside", "leftof", "and"])))
+
+
+# Motions that go on for ever; the others arrive somewhere.
+ENDLESS = ["stay", "bounce", "jump", "spin", "swing", "circle", "float", "shake"]
+
+
+def starting(r, motion):
+    """Where in its motion a later scene begins, in lengths of a clip."""
+    return r.uniform(0.0, 0.75 if motion in ENDLESS else 0.35)
 
 
 def sample(r, orient=0, force=None, mix=MIX):
@@ -441,8 +466,12 @@ def sample(r, orient=0, force=None, mix=MIX):
                 break
     # A share of nothing draws no number, so that seeds keep their scenes.
     teaches = not force and mix.lessons > 0 and r.random() < mix.lessons
+    settled = mix.settled > 0 and r.random() < mix.settled
+    later = mix.later > 0 and r.random() < mix.later
     if teaches:
         force, mix = lesson(r), replace(mix, motion_said=1.0, stay_said=1.0)
+    elif not force and mix.pairs > 0 and r.random() < mix.pairs:
+        force = pair(r)
     elif not force and mix.fast > 0 and r.random() < mix.fast:
         force = dict(motion=r.choice(FAST))
     W, H = ORIENT[orient]
@@ -514,7 +543,7 @@ def sample(r, orient=0, force=None, mix=MIX):
         lo, hi = lo * 0.70, hi * 0.70
     mode = place_mode(r, kind, bg)
     A = np.zeros((NF, 4, 10), np.float32)
-    t = T01
+    t = T01 + starting(r, mo) if later else T01
     base_size = r.uniform(lo, hi) * unit
     dirn = 1 if mo == "right" else -1 if mo == "left" else (1 if r.random() < 0.5 else -1)
     follow = (
@@ -544,6 +573,7 @@ def sample(r, orient=0, force=None, mix=MIX):
     phase = r.random()
     kk = r.choice([1, 1.5, 2])
     amp = r.uniform(0.8, 1.2)
+    dirn, start, kk = settle(mo, kk) if settled else (dirn, phase, kk)
     gfeet = r.uniform(gy0, gy1)
     cy_air = r.uniform(0.26, 0.50)
     cy_free = r.uniform(0.40, 0.60)
@@ -568,7 +598,7 @@ def sample(r, orient=0, force=None, mix=MIX):
         y = np.full(NF, cy, np.float32)
         sz = np.full(NF, s, np.float32)
         an = np.zeros(NF, np.float32)
-        ph = phase + (0.23 * a if rel == "group" else 0)
+        ph = start + (0.23 * a if rel == "group" else 0)
         if mo in ("left", "right"):
             sp = span if n == 1 else min(span, 0.30 * asp)
             if follow:
@@ -612,8 +642,8 @@ def sample(r, orient=0, force=None, mix=MIX):
             an = dirn * 2 * np.pi * kk * t
             y = y - (0.04 if m2 == "ground" else 0)
         elif mo == "swing":
-            an = 0.38 * amp * np.sin(2 * np.pi * (2 * t + ph))
-            x = x + 0.04 * np.sin(2 * np.pi * (2 * t + ph))
+            an = 0.42 * amp * np.sin(2 * np.pi * (2 * t + ph))
+            x = x - 0.09 * amp * np.sin(2 * np.pi * (2 * t + ph))  # hung up above itself, like a pendulum
         elif mo == "circle":
             R = 0.15 * amp
             th = 2 * np.pi * (1.25 * t * dirn + ph)
@@ -634,8 +664,8 @@ def sample(r, orient=0, force=None, mix=MIX):
                 fy = min(0.97, feet + 0.04) + (f0 - min(0.97, feet + 0.04)) * smooth(t)
                 y = fy - sz * 0.5
         elif mo == "float":
-            y = y - (0.06 if m2 == "ground" else 0) + 0.045 * np.sin(2 * np.pi * (1.0 * t + ph))
-            x = x + 0.06 * np.sin(2 * np.pi * (0.6 * t + ph))
+            y = y - (0.08 if m2 == "ground" else 0) + 0.06 * np.sin(2 * np.pi * (1.0 * t + ph))
+            x = x + 0.07 * np.sin(2 * np.pi * (0.6 * t + ph))
             an = 0.08 * np.sin(2 * np.pi * (0.8 * t + ph))
         elif mo == "zigzag":
             u = np.abs(np.mod(3 * t + ph, 1) * 2 - 1) * 2 - 1
@@ -646,8 +676,8 @@ def sample(r, orient=0, force=None, mix=MIX):
                 x = x + dirn * (2 * t - 1) * 0.28 * asp
                 y = y + 0.13 * u
         elif mo == "shake":
-            x = x + 0.022 * np.sin(2 * np.pi * 9.3 * t)
-            an = 0.10 * np.sin(2 * np.pi * 8.1 * t + 1)
+            x = x + 0.03 * np.sin(2 * np.pi * 9.3 * t)
+            an = 0.13 * np.sin(2 * np.pi * 8.1 * t + 1)
         # facing
         fl = 1.0
         d = (
@@ -712,14 +742,16 @@ def sample(r, orient=0, force=None, mix=MIX):
         C[:, 1] = (ay - 0.5) * (1 - 1 / z) * 0.9
     # ---- caption
     names = [r.choice(CON[j]["names"]) if r.random() < 0.35 else CON[j]["names"][0] for j in ids]
-    cap = caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, terse, mix)
-    return G, C, A, cap, dict(actor=ids, bg=bg, motion=mo, tod=tod, wx=wx, cam=cam, size=szc, n=n, rel=rel, style=sty)
+    cap, unmoved = caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, terse, mix)
+    meta = dict(actor=ids, bg=bg, motion=mo, tod=tod, wx=wx, cam=cam, size=szc, n=n, rel=rel, style=sty)
+    return G, C, A, cap, meta | dict(later=later, unmoved=unmoved)
 
 
 NUM = {2: "two", 3: "three", 4: "four"}
 
 
 def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, kind, mode, only_subject=False, mix=MIX):
+    """The caption, and the same without the words of the motion."""
     u = r.random
     adj = ""
     if szc == "small" and u() < 0.6:
@@ -752,7 +784,8 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
         terse = subj
         pl = rel == "and"
     if only_subject:
-        return fin(r, terse)
+        said = fin(r, terse)
+        return said, said
     # motion phrase
     use_m = u() < (mix.motion_said if mo != "stay" else mix.stay_said)
     prefix = r.choice(["", "", "", "", "", "a video of ", "a clip of ", "3D animation of ", "cartoon of "])
@@ -797,24 +830,33 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
     if u() < (mix.camera_said if cam != "static" else 0.06):
         cp = r.choice(pc)
     st = r.choice(STYLES[sty]) if sty and u() < 0.92 else ""
-    body = f"{prefix}{subj} {mtxt}".strip()
-    tail = ""
+    body, lead, tail = f"{prefix}{subj} {mtxt}".strip(), "", ""
     if parts:
         if u() < 0.15 and parts[0][0] != cname[0]:
             k = r.randrange(len(parts))
-            lead = parts.pop(k)
-            body = f"{lead}, {body}"
+            lead = parts.pop(k) + ", "
         tail = (" " if u() < 0.8 else ", ") + " ".join(parts) if parts else ""
-    s = body + tail
+    behind = ""
     if cp:
-        s += r.choice([", ", ", ", " while "]) + cp if cp.startswith(("the camera", "camera")) else ", " + cp
+        behind = r.choice([", ", ", ", " while "]) + cp if cp.startswith(("the camera", "camera")) else ", " + cp
+    before, style = "", ""
     if st:
-        s = s + ", " + st if u() < 0.7 else st + ", " + s
-    return fin(r, s)
+        before, style = ("", ", " + st) if u() < 0.7 else (st + ", ", "")
+    finish = finishing(r)
+    said = (before + lead + text + tail + behind + style for text in (body, f"{prefix}{subj}"))
+    return tuple(map(finish, said))
 
 
 def fin(r, s):
-    s = " ".join(s.split())
-    if r.random() < 0.3:
-        s = s[0].upper() + s[1:] + "."
-    return s
+    return finishing(r)(s)
+
+
+def finishing(r):
+    """Draws how a caption is written: as it is, or as a sentence."""
+    sentence = r.random() < 0.3
+
+    def finish(s):
+        s = " ".join(s.split())
+        return s[0].upper() + s[1:] + "." if sentence else s
+
+    return finish

@@ -1,12 +1,13 @@
 """Trains the judge on fresh renders and states its accuracy on renders that it never saw.
 
-    train_judge.py OUT --until T --sprites DIR --text DIR
+    train_judge.py OUT --until T --sprites DIR --text DIR [--init DIR]
 
 Writes OUT/judge.safetensors (f16, batch norms folded), OUT/judge.json (classes, accuracies, losses).
 """
 
 import argparse
 import random
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,11 @@ from common import DEVICE, Clock, Log, autocast, place, save_json, setup
 from data import HEADS, MOTION, Scenes, classes, make_chunk, seconds_of, take_frames
 from judge import FRAMES, HEIGHT, WIDTH, Judge, choose_frames, fold
 from render import make_renderer
+from stored import read_weights
 from text import Tokenizer
 
 PEAK_LR = 2e-3
+FURTHER_LR = 5e-4  # of a judge that was trained before
 HELD_OUT_SEED = 987654321
 SIZE = (2 * WIDTH, 2 * HEIGHT)
 
@@ -104,24 +107,32 @@ def evaluate(model, render, clips, tokenizer, batch=32):
         for label, value in zip(chunk[7][:, MOTION].tolist(), right["motion"].tolist()):
             motions.setdefault(scenes.MOTIONS[label], []).append(value)
         seen += batch
-    model.train()
     accuracy = {head: round(value / seen, 4) for head, value in sums.items()}
     return accuracy, {name: round(sum(values) / len(values), 4) for name, values in sorted(motions.items())}
+
+
+def initial(path):
+    """A new judge, or that of `path`. Exported judges have no batch norms left, so theirs stay what they are."""
+    if not path:
+        return Judge().train()
+    path = Path(path)
+    return Judge.folded(read_weights(path / "model.safetensors" if path.is_dir() else path)).eval()
 
 
 def main(argv=None):
     args = arguments(argv)
     setup()
-    shares, mix = (1, 0, 0), scenes.Mix(lessons=args.lessons)
+    shares, mix = (1, 0, 0), scenes.Mix(lessons=args.lessons, settled=args.settled)
     source = Scenes(args.text, args.seed, workers=args.workers, count=args.batch, shares=shares, mix=mix)
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
     torch.manual_seed(args.seed)
-    model = Judge().to(DEVICE).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.05)
+    model = initial(args.init).to(DEVICE).to(memory_format=torch.channels_last)
+    peak, every = (FURTHER_LR, 1) if args.init else (PEAK_LR, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.05)
     clock, log, step = Clock(args.until), Log(), 0
     while not clock.over() and step < args.max_steps:
-        optimizer.param_groups[0]["lr"] = PEAK_LR * min(1, (step + 1) / 100) * (1 - clock.progress()) + 1e-6
-        single = step % 3 != 2
+        optimizer.param_groups[0]["lr"] = peak * min(1, (step + 1) / 100) * (1 - clock.progress()) + 1e-6
+        single = step % every != every - 1
         chunk = join([source.get(DEVICE) for _ in range(args.singles)]) if single else source.get(DEVICE)
         with autocast():
             logits, _ = model(roughen((show_single if single else show)(chunk, render)))
@@ -143,8 +154,8 @@ def main(argv=None):
             "accuracy": accuracy,
             "accuracy_by_motion": by_motion,
             "held_out_clips": args.clips,
-            "clips_seen": step // 3 * args.batch,
-            "frames_seen": (step - step // 3) * args.batch * args.singles,
+            "clips_seen": step // every * args.batch,
+            "frames_seen": (step - step // every) * args.batch * args.singles,
             "log": log.rows,
         },
     )
@@ -167,6 +178,12 @@ def arguments(argv):
     parser.add_argument("--singles", type=int, default=8, help="batches of scenes of which one frame each is shown")
     parser.add_argument("--clips", type=int, default=2048, help="held-out renders")
     parser.add_argument("--lessons", type=float, default=0.0, help="share of scenes that show a motion alone")
+    parser.add_argument(
+        "--settled", type=float, default=0.0, help="share of scenes with settled motions (`scenes.settle`)"
+    )
+    parser.add_argument(
+        "--init", help="a judge to go on from, models/judge or judge.safetensors; it is shown clips only"
+    )
     return parser.parse_args(argv)
 
 

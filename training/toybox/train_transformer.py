@@ -47,6 +47,14 @@ DROP_TEXT = 0.10
 EMA = 0.9985
 IMAGE_SHIFT = 1.5
 STATE = "transformer_state.pt"
+# Shares of `scenes.Mix` that a training chooses.
+MIX_ARGUMENTS = {
+    "lessons": "share of scenes that teach the words of motions",
+    "pairs": "share of scenes of two different actors, of those that are no lessons",
+    "settled": "share of scenes whose motions begin at one phase and turn in one direction",
+    "later": "share of scenes that begin in the middle of their motion, with three latent frames given",
+    "camera_said": "captions that say a moving camera",
+}
 TABLES = {}
 
 
@@ -63,12 +71,14 @@ def draw_sigmas(batch, shift):
     return torch.where(torch.rand(batch, device=DEVICE) < 0.1, torch.rand(batch, device=DEVICE), s).clamp(1e-3, 1)
 
 
-def draw_clean(batch, frames):
-    """Tokens given as clean [B, L, 1]: the first latent frame (image-to-video) in 17 %, the first three (extend) in 8 %."""
+def draw_clean(batch, frames, later=None):
+    """Tokens given as clean [B, L, 1]: the first latent frame (image-to-video) in 17 %, the first three (extend) in 4 % and
+    wherever `later` [B] is 1: a scene that begins in the middle of its motion."""
     given = torch.zeros(batch, device=DEVICE)
     if frames > 1:
         u = torch.rand(batch, device=DEVICE)
-        given = torch.where(u < 0.17, 1.0, torch.where(u < 0.25, 3.0, 0.0))
+        given = torch.where(u < 0.17, 1.0, torch.where(u < 0.21, 3.0, 0.0))
+        given = given if later is None else torch.where(later > 0, 3.0, given)
     frame = torch.arange(frames, device=DEVICE).repeat_interleave(TOKENS_PER_FRAME)[None]
     return (frame < given[:, None]).float()[..., None]
 
@@ -95,13 +105,15 @@ def weighted(error, weight):
     return (error.pow(2).mean(-1, keepdim=True) * weight).sum() / weight.sum()
 
 
-def losses(model, batch, image, nothing, moving=0.0, auxiliary=None):
-    """{"velocity": loss}, and of clips those of the auxiliary head, if there is one. `moving` weighs tokens that change."""
+def losses(model, batch, image, nothing, moving=0.0, auxiliary=None, shift=SHIFT):
+    """{"velocity": loss}, and of clips those of the auxiliary head, if there is one. `moving` weighs tokens that change;
+    `shift` is that of clips' noise levels."""
     orientation, latents, text, cover, labels = batch
+    text = text[:, 0]
     count, frames = latents.shape[0], latents.shape[2]
     clean = patchify(latents).float()
     noise = torch.randn_like(clean)
-    sigmas, is_clean = draw_sigmas(count, IMAGE_SHIFT if image else SHIFT), draw_clean(count, frames)
+    sigmas, is_clean = draw_sigmas(count, IMAGE_SHIFT if image else shift), draw_clean(count, frames, labels[:, 2])
     level = sigmas[:, None, None] * (1 - is_clean)
     noisy = (1 - level) * clean + level * noise
     text = torch.where((torch.rand(count, device=DEVICE) < DROP_TEXT)[:, None, None], nothing.to(text.dtype), text)
@@ -171,15 +183,15 @@ def load_encoder(data, path):
     data.set_encoder(data.encode, mean, std)
 
 
-def make_data(args):
+def make_data(args, unmoved=False):
     """Scenes, buffers and networks that fill them, the embedding of no words; the autoencoder's weights come with `load_encoder`."""
-    mix = scenes.Mix(lessons=args.lessons, camera_said=args.camera_said)
+    mix = scenes.Mix(**{name: getattr(args, name) for name in MIX_ARGUMENTS})
     seed = fresh_seed(args.seed, Path(args.out) / STATE)
     source = Scenes(args.text, seed, workers=args.workers, count=args.chunk, mix=mix)  # before the device is touched
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
     dtype = torch.float16 if DEVICE.type == "cuda" else torch.float32
     text = TextEncoder(args.text, dtype).to(DEVICE)
-    data = LatentData(render, text, DEVICE, args.keep_clips, args.keep_images)
+    data = LatentData(render, text, DEVICE, args.keep_clips, args.keep_images, unmoved=unmoved)
     data.autoencoder = Autoencoder().to(DEVICE).to(data.dtype).to(memory_format=torch.channels_last).eval()
     data.encode = torch.compile(data.autoencoder.encode, dynamic=False) if args.compile else data.autoencoder.encode
     ids, lengths = (v.to(DEVICE) for v in Tokenizer(args.text)([""]))
@@ -231,7 +243,7 @@ def main(argv=None):
         lr = args.lr * min(1, (step - first + 5) / 100) * max(0.01, min(1, (1 - progress) / 0.85))
         image = random.random() < (args.first_images if progress < 0.08 else 0.08)
         count = args.images if image else args.clips
-        found = losses(model, data.pick(image, count), image, nothing, args.moving, auxiliary)
+        found = losses(model, data.pick(image, count), image, nothing, args.moving, auxiliary, args.shift)
         velocity = found.pop("velocity")
         (velocity + args.auxiliary * sum(found.values())).backward()
         optimizers.step(lr)
@@ -279,7 +291,8 @@ def save(args, model, optimizers, ema, names, step, rows, auxiliary=None):
         "log": rows,
     }
     save_state(out / STATE, state)
-    settings = {k: getattr(args, k) for k in ("lr", "lessons", "camera_said", "moving", "auxiliary", "clips", "images")}
+    told = ("lr", *MIX_ARGUMENTS, "moving", "auxiliary", "shift", "clips", "images")
+    settings = {k: getattr(args, k) for k in told}
     save_json(out / "transformer.json", {"step": step, "settings": settings, "log": rows})
 
 
@@ -303,10 +316,9 @@ def common_arguments(doc):
     parser.add_argument("--fill-images", type=int, default=6000)
     parser.add_argument("--reuse-clips", type=float, default=8, help="how often each clip is used")
     parser.add_argument("--reuse-images", type=float, default=8)
-    parser.add_argument("--lessons", type=float, default=0.0, help="share of scenes that teach the words of motions")
-    parser.add_argument(
-        "--camera-said", type=float, default=scenes.MIX.camera_said, help="captions that say a moving camera"
-    )
+    for name, explanation in MIX_ARGUMENTS.items():
+        default = getattr(scenes.MIX, name)
+        parser.add_argument("--" + name.replace("_", "-"), type=float, default=default, help=explanation)
     parser.add_argument("--moving", type=float, default=0.0, help="further weight of tokens that change over time")
     parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--compile", action="store_true")
@@ -321,6 +333,7 @@ def arguments(argv):
     parser.add_argument(
         "--first-images", type=float, default=0.3, help="share of batches of images at first; later 0.08"
     )
+    parser.add_argument("--shift", type=float, default=SHIFT, help="of the noise levels of clips: higher, more noise")
     parser.add_argument("--auxiliary", type=float, default=0.0, help="weight of the head that has to say the motion")
     parser.add_argument("--save-every", type=int, default=0)
     return parser.parse_args(argv)

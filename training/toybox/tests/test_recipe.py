@@ -168,8 +168,8 @@ def test_the_autoencoder_learns(renderer):
 
 def batch(frames=1, count=2):
     latents = torch.randn(count, 48, frames, *data.GRIDS[0])
-    labels = torch.arange(2 * count).view(count, 2) % 6
-    return 0, latents, torch.randn(count, 64, 384), torch.rand(count, frames * data.TOKENS_PER_FRAME), labels
+    labels = torch.stack([torch.arange(count) % 6, torch.zeros(count).long(), torch.zeros(count).long()], 1)
+    return 0, latents, torch.randn(count, 1, 64, 384), torch.rand(count, frames * data.TOKENS_PER_FRAME), labels
 
 
 def test_the_transformer_learns():
@@ -198,9 +198,8 @@ def test_a_lesson_is_the_mean_velocity_of_the_teachers_way():
     noisy, text = torch.randn(2, 144, 192), torch.randn(2, 64, 384)
     start = torch.tensor([1.0, 0.5])
     end = start - 1 / 6
-    out = distill.teach(
-        Teacher(), noisy, text, torch.zeros(1, 64, 384), start, end, torch.zeros(2, 144, 1), (None, None), args
-    )
+    texts = torch.cat([text, torch.zeros(2, 64, 384)])
+    out = distill.teach(Teacher(), noisy, texts, start, end, torch.zeros(2, 144, 1), (None, None), args)
     assert torch.allclose(out, torch.full_like(out, 1 + 5 * (2 - 1)), atol=1e-4)
 
 

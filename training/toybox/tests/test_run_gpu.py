@@ -47,17 +47,20 @@ def run(tmp_path, plan, tiny="1", fails="", waits=""):
     return done.returncode, done.stdout + done.stderr, [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("plan, tiny", [("short", "1"), ("short", "0"), ("full", "1")])
+@pytest.mark.parametrize("plan, tiny", [("short", "1"), ("short", "0"), ("full", "1"), ("motion", "0")])
 def test_all_steps_understand_their_arguments(tmp_path, plan, tiny):
     status, printed, steps = run(tmp_path, plan, tiny)
     assert status == 0, printed
     scripts = [script for script, *_ in steps]
-    expected = ["train_autoencoder.py", "train_transformer.py", "distill.py", "export.py", "export.py"] + [
-        "score.py"
-    ] * 3
-    assert sorted(scripts) == sorted(expected + (["train_judge.py"] if plan == "full" else []))
+    expected = ["train_transformer.py", "distill.py", "export.py", "score.py"]
+    expected += [] if plan == "motion" else ["train_autoencoder.py", "export.py", "score.py", "score.py"]
+    expected += [] if plan == "short" else ["train_judge.py"]
+    assert sorted(scripts) == sorted(expected)
     parsed = {script: PARSERS[script](rest) for script, *rest in steps if script in PARSERS}
-    assert parsed["train_autoencoder.py"].decoder_only == (plan == "short")
+    if plan != "motion":
+        assert parsed["train_autoencoder.py"].decoder_only == (plan == "short")
+    if plan != "short":
+        assert (parsed["train_judge.py"].init is not None) == (plan == "motion")
     assert parsed["distill.py"].lessons == parsed["train_transformer.py"].lessons > 0
     assert parsed["train_transformer.py"].compile == (tiny == "0")
     assert (tmp_path / "out/back/records.tar.gz").exists()
