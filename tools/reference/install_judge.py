@@ -26,6 +26,8 @@ noise so that generated frames are no strangers. Accuracy on {held_out} renders 
 | --- | --- | --- | --- | --- | --- | --- |
 | {actor} | {background} | {time} | {weather} | {motion} | {camera} | {count} |
 
+Motions, each of the renders that show it: {motions}.
+
 Two different actors count as right only if they are the first two answers. A model cannot be seen to do better than its
 judge sees: these figures are the ceiling of a score.
 
@@ -50,7 +52,7 @@ def main():
     save_file(stored, dest / "model.safetensors", metadata={"format": "pt"})
     config = {"widths": judge.WIDTHS, "frames": judge.FRAMES, "width": judge.WIDTH, "height": judge.HEIGHT}
     config |= {"grid_channels": judge.GRID_CHANNELS, "frame_features": judge.FRAME_FEATURES, "hidden": judge.HIDDEN}
-    config |= {"accuracy": about["accuracy"], "classes": about["classes"]}
+    config |= {k: about[k] for k in ("accuracy", "accuracy_by_motion", "clips_seen", "frames_seen", "classes")}
     (dest / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     per_cent = {head: f"{100 * value:.1f}" for head, value in about["accuracy"].items()}
     card = CARD.format(
@@ -59,6 +61,7 @@ def main():
         frames=about["frames_seen"],
         held_out=about["held_out_clips"],
         change=change,
+        motions=", ".join(f"{name} {100 * value:.0f}" for name, value in about["accuracy_by_motion"].items()),
         **per_cent,
     )
     (dest / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -12,11 +12,8 @@ import taehv_tiny
 import tokenizer_cases
 import toybox_small
 import umt5_tiny
-<<<<<<< HEAD
 import umt5_tokenizer
-=======
 import wan_causal_tiny
->>>>>>> a3ace83 (models: Wan block by block in time, with a cache)
 import wan_dialects
 import wan_i2v_tiny
 import wan_names

@@ -3,7 +3,8 @@
     assemble.py OUT DEST --weights student.safetensors --text-encoder DIR --base ../../models/toybox
 
 OUT has vae.json of a training, and vae.pt; or, of a training with --decoder-only, the decoder alone (decoder.safetensors or
-its parts as `export.py --only decoder` writes them), and the encoder is that of --base. --weights may be int8 rows or parts
+its parts as `export.py --only decoder` writes them), and the encoder is that of --base; or nothing of it, and the autoencoder
+is that of --base. --weights may be int8 rows or parts
 too. --text-encoder is all-MiniLM-L6-v2 in f16 (its files as Hugging Face has them);
 --base gives what does not change: concepts.json and the configurations. Writes fixtures too: the same prompts, noise and
 steps in f32 as reference for `install_toybox.py` and for the ignored test of `kinora-pipeline`.
@@ -50,11 +51,12 @@ def assemble(args):
     write_json(dest / "model_index.json", index)
     weights = {k: v.bfloat16().contiguous() for k, v in read_weights(args.weights).items()}
     save_file(weights, dest / "transformer" / PRODUCT, metadata={"format": "pt"})
-    scores = json.loads((args.out / "vae.json").read_text())
     vae = json.loads((base / "vae/config.json").read_text())
     vae.pop("latent_rgb", None)
-    vae |= {k: scores[k] for k in ("latents_mean", "latents_std")}
-    vae |= {"psnr_db": scores["after"]["psnr"], "psnr_first_frame_db": scores["after"]["psnr_first_frame"]}
+    if (args.out / "vae.json").exists():
+        scores = json.loads((args.out / "vae.json").read_text())
+        vae |= {k: scores[k] for k in ("latents_mean", "latents_std")}
+        vae |= {"psnr_db": scores["after"]["psnr"], "psnr_first_frame_db": scores["after"]["psnr_first_frame"]}
     write_json(dest / "vae/config.json", vae)
     weights = {k: v.half().contiguous() for k, v in autoencoder_weights(args).items()}
     save_file(weights, dest / "vae" / PRODUCT, metadata={"format": "pt"})
@@ -63,7 +65,10 @@ def assemble(args):
 def autoencoder_weights(args):
     if (args.out / "vae.pt").exists():
         return read_weights(args.out / "vae.pt")
-    return read_weights(args.base / "vae" / PRODUCT) | read_weights(args.out / "decoder.safetensors")
+    kept = read_weights(args.base / "vae" / PRODUCT)
+    if not (args.out / "vae.json").exists():
+        return kept
+    return kept | read_weights(args.out / "decoder.safetensors")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ Writes OUT/judge.safetensors (f16, batch norms folded), OUT/judge.json (classes,
 """
 
 import argparse
+import json
 import random
 from pathlib import Path
 
@@ -119,9 +120,17 @@ def initial(path):
     return Judge.folded(read_weights(path / "model.safetensors" if path.is_dir() else path)).eval()
 
 
+def seen_by(path):
+    """How much the judge of `path` was shown before, as far as that is known."""
+    config = Path(path or "") / "config.json"
+    about = json.loads(config.read_text()) if config.exists() else {}
+    return {name: about.get(name, 0) for name in ("clips_seen", "frames_seen")}
+
+
 def main(argv=None):
     args = arguments(argv)
     setup()
+    before = seen_by(args.init)
     shares, mix = (1, 0, 0), scenes.Mix(lessons=args.lessons, settled=args.settled)
     source = Scenes(args.text, args.seed, workers=args.workers, count=args.batch, shares=shares, mix=mix)
     render = make_renderer(args.sprites, scenes.NS, DEVICE)
@@ -154,8 +163,8 @@ def main(argv=None):
             "accuracy": accuracy,
             "accuracy_by_motion": by_motion,
             "held_out_clips": args.clips,
-            "clips_seen": step // every * args.batch,
-            "frames_seen": (step - step // every) * args.batch * args.singles,
+            "clips_seen": before["clips_seen"] + step // every * args.batch,
+            "frames_seen": before["frames_seen"] + (step - step // every) * args.batch * args.singles,
             "log": log.rows,
         },
     )
