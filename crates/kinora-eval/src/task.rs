@@ -149,7 +149,7 @@ impl Maker<'_> {
         request.frames_only = !keep;
         let task = self.settings.task;
         if task.is_text() {
-            return self.run(&request, news, cancel);
+            return self.run(&request, (0, 1), news, cancel);
         }
         // 1. The prompt's own clip; an extension needs it as a file, as users have it
         let beside = Passing(self.out.join(match task {
@@ -162,7 +162,7 @@ impl Maker<'_> {
             false => beside.0.clone(),
         };
         first.frames_only = !keep && task != Task::Extend;
-        let Some(source) = self.run(&first, news, cancel)? else {
+        let Some(source) = self.run(&first, (0, 2), news, cancel)? else {
             return Ok(None);
         };
         // 2. What is made of it, from other noise
@@ -175,15 +175,23 @@ impl Maker<'_> {
                 request.image = Some(beside.0.clone());
             }
         }
-        let Some(made) = self.run(&request, news, cancel)? else {
+        let Some(made) = self.run(&request, (1, 2), news, cancel)? else {
             return Ok(None);
         };
         self.compared(source, made).map(Some)
     }
 
-    fn run(&self, request: &Request, news: &mut dyn FnMut(&News<'_>), cancel: &CancelToken) -> Result<Option<Made>> {
+    /// Makes one clip of a prompt's; `place` is its number and how many there are.
+    fn run(
+        &self,
+        request: &Request,
+        place: (usize, usize),
+        news: &mut dyn FnMut(&News<'_>),
+        cancel: &CancelToken,
+    ) -> Result<Option<Made>> {
         let mut taker = Taker {
             frames: Vec::new(),
+            place,
             news,
         };
         let report = self.pipeline.run(request, &mut taker, cancel)?;
@@ -238,9 +246,11 @@ impl Drop for Passing {
     }
 }
 
-/// Takes the frames of a clip, and passes on how far it is.
+/// Takes the frames of a clip, and passes on how far its prompt is.
 struct Taker<'a> {
     frames: Vec<Frame>,
+    /// Number of the clip, and how many the prompt has: their steps count as if all had as many as this one.
+    place: (usize, usize),
     news: &'a mut dyn FnMut(&News<'_>),
 }
 
@@ -252,7 +262,13 @@ impl Observer for Taker<'_> {
                 stage: Stage::Diffuse,
                 done,
                 of,
-            } => (self.news)(&News::Step { done, of }),
+            } => {
+                let (number, clips) = self.place;
+                (self.news)(&News::Step {
+                    done: number * of + done,
+                    of: clips * of,
+                });
+            }
             _ => {}
         }
     }
@@ -267,6 +283,25 @@ mod tests {
         let grey = |level| Frame::filled(4, 2, [level; 3]).unwrap();
         assert_eq!(likeness(&grey(9), &grey(9)).unwrap(), MOST_DB);
         assert!((likeness(&grey(10), &grey(20)).unwrap() - 28.13).abs() < 0.01);
+    }
+
+    #[test]
+    fn the_steps_of_a_second_clip_go_on_from_those_of_the_first() {
+        let mut seen = Vec::new();
+        for place in [(0, 2), (1, 2)] {
+            let news = &mut |news: &News<'_>| {
+                if let News::Step { done, of } = news {
+                    seen.push((*done, *of));
+                }
+            };
+            let frames = Vec::new();
+            let mut taker = Taker { frames, place, news };
+            for done in [0, 6] {
+                let stage = Stage::Diffuse;
+                taker.event(&Event::Progress { stage, done, of: 6 });
+            }
+        }
+        assert_eq!(seen, [(0, 12), (6, 12), (6, 12), (12, 12)]);
     }
 
     #[test]

@@ -19,8 +19,9 @@ Examples:
   kinora eval --task extend --limit 60 --out eval-extend
   kinora eval --model ~/models/wan-mini --judge ~/models/judge --out eval-wan
 
-It takes as long as making all the clips, 240 for the whole set, twice as many for image and extend. Ctrl-C stops at the next step; the
-same command goes on from there. docs/eval.md says what is counted.";
+It takes as long as making all the clips, 240 for the whole set, twice as many for image and extend.
+Ctrl-C stops at the next step; the same command goes on from there.
+docs/eval.md says what is counted.";
 
 /// Flags of `kinora eval`.
 #[derive(Debug, Args)]
