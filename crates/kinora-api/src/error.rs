@@ -273,6 +273,12 @@ impl ApiError {
         Self::invalid(404, "video_expired", Some("video_id"), message)
     }
 
+    /// 404: the file of the video was deleted, or is being deleted; its record may be there a little longer.
+    pub fn content_gone(id: &str) -> Self {
+        let message = format!("The content of video '{}' is not there any more.", shortened(id));
+        Self::invalid(404, "video_expired", Some("video_id"), message)
+    }
+
     /// 404: no such address.
     pub fn unknown_url(method: &str, path: &str) -> Self {
         let message = format!("Invalid URL ({method} {})", shortened(path));

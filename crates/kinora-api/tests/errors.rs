@@ -98,6 +98,7 @@ fn all_of_them() {
         "video_not_ready",
     );
     gone(ApiError::expired("video_1"), Some("video_id"), "video_expired");
+    gone(ApiError::content_gone("video_1"), Some("video_id"), "video_expired");
     gone(ApiError::unknown_url("GET", "/v2"), None, "unknown_url");
     check(
         ApiError::method_not_allowed("PUT", "/v1/videos"),

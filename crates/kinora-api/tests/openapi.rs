@@ -242,6 +242,21 @@ fn every_reference_leads_somewhere_and_every_schema_is_used() {
 }
 
 #[test]
+fn every_change_says_that_there_may_be_no_room_and_every_body_that_it_may_not_come() {
+    let document = openapi();
+    let mut changes = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(method, _)| *method != "get") {
+            let names = |status: &str| operation["responses"][status].is_object();
+            assert!(names("503") && names("507"), "{method} {path}");
+            assert!(operation["requestBody"].is_null() || names("408"), "{method} {path}");
+            changes += 1;
+        }
+    }
+    assert!(changes > 15, "{changes}");
+}
+
+#[test]
 fn the_document_is_the_one_that_was_looked_at() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/openapi.json");
     let now = openapi();

@@ -158,6 +158,7 @@ fn reason(status: u16) -> &'static str {
         401 => "No key, or an unknown one.",
         403 => "The key may not do this.",
         404 => "There is no such thing, or not yet, or no more.",
+        408 => "The body did not come in time.",
         409 => "The state does not allow it.",
         413 => "The body is too large.",
         415 => "The body is of a type that is not read.",

@@ -44,9 +44,9 @@ pub(super) struct Route {
 /// How every route with a key can fail.
 const READ: &[u16] = &[400, 401, 403, 404, 429, 500, 503];
 /// How a route can fail that makes something.
-const MAKE: &[u16] = &[400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 501, 503, 507];
-/// How a route can fail that changes something.
-pub(super) const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 429, 500, 503];
+const MAKE: &[u16] = &[400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 507];
+/// How a route can fail that changes something: what it writes down needs room too.
+pub(super) const CHANGE: &[u16] = &[400, 401, 403, 404, 409, 429, 500, 503, 507];
 
 pub(super) fn get(path: &'static str, id: &'static str, summary: &'static str, sends: Sends) -> Route {
     Route {

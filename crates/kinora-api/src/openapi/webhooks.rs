@@ -15,7 +15,7 @@ const ROTATE: &str = "/v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret"
 const TEST: &str = "/v1/webhook_endpoints/{webhook_endpoint_id}/test";
 
 /// How a change of an endpoint can fail: the body too.
-const ASK: &[u16] = &[400, 401, 403, 404, 413, 415, 429, 500, 503];
+const ASK: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 507];
 
 /// A change, which has no idempotency key: doing it twice is harmless, or makes a second endpoint that can be seen.
 fn change(path: &'static str, id: &'static str, summary: &'static str, takes: Value, sends: &Value) -> Route {
