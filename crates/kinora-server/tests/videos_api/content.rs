@@ -115,6 +115,25 @@ fn no_content_yet_and_none_at_all() {
         .expect_code(404, "not_found", Some("video_id"));
 }
 
+/// What a deletion leaves for a moment, and one that was cut short for longer.
+#[test]
+fn files_that_are_gone_before_their_record_are_no_fault_of_the_server() {
+    let running = server_and_worker();
+    let (path, id) = path(&running);
+    std::fs::remove_dir_all(running.folder.path().join("files/videos").join(&id)).unwrap();
+    let message = format!("The content of video '{id}' is not there any more.");
+    for query in ["", "?variant=thumbnail", "?variant=spritesheet"] {
+        let reply = running.get(&format!("{path}{query}"));
+        reply.expect_error(404, "video_expired", Some("video_id"), &message);
+        assert_eq!(running.send("HEAD", &format!("{path}{query}"), &[], b"").status, 404);
+    }
+    let video = format!("/v1/videos/{id}");
+    assert_eq!(running.get(&video).expect(200)["status"], "completed");
+    // The deletion can be done again, to its end.
+    running.send("DELETE", &video, &[], b"").expect(200);
+    running.get(&path).expect_code(404, "not_found", Some("video_id"));
+}
+
 #[test]
 fn content_expires_and_the_video_stays() {
     let mut running = server_with(|config| config.keep = Some(Duration::from_secs(1)));

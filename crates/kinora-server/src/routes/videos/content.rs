@@ -33,8 +33,7 @@ pub(super) async fn content(
     let video = finished(&app, &caller, &id).await?;
     let key = file_of(&video, variant).clone();
     let file = app.files.head(&key).await?;
-    let missing = || Failure::internal(&format!("{key} of a finished video is not there"));
-    let size = file.ok_or_else(missing)?.bytes;
+    let size = file.ok_or_else(|| gone(&id, &key))?.bytes;
     let tag = tag_of(&video, variant);
     let modified = modified_of(&video);
     let facts = AppendHeaders([
@@ -57,8 +56,7 @@ pub(super) async fn content(
         Body::empty()
     } else {
         let pieces = app.files.read_range(&key, range.clone()).await?;
-        let pieces = pieces.ok_or_else(|| Failure::internal(&format!("{key} was deleted while it was read")))?;
-        Body::from_stream(pieces)
+        Body::from_stream(pieces.ok_or_else(|| gone(&id, &key))?)
     };
     let name = format!("attachment; filename=\"{}\"", file_name(&video, variant));
     let described = AppendHeaders([
@@ -75,6 +73,13 @@ pub(super) async fn content(
         }
     }
     Ok(answer)
+}
+
+/// A file that the record names and that is not there: a deletion takes the files first, so for a moment, or for longer if it
+/// was cut short, the record outlives them. Files that somebody else took away look the same, hence the log.
+fn gone(id: &str, key: &FileRef) -> Failure {
+    tracing::warn!(%key, "a file of a finished video is not there: it is being deleted, or was taken away");
+    ApiError::content_gone(id).into()
 }
 
 /// `variant` of a query; other names in it are left alone.
