@@ -4,8 +4,8 @@
 #
 # Usage: tools/clients/run.sh [PROGRAM]       (target/debug/kinora if none is named)
 #
-# Needs python3 and node, and installs the clients from PyPI and npm into a folder of its own (KINORA_CLIENTS keeps it
-# for the next time). Where a client cannot be installed, it is named as skipped; with KINORA_REQUIRE_CLIENTS=1 that is a failure.
+# Needs python3 and node, and installs the clients from PyPI and npm into a folder of its own, one after the other, each
+# deleted when it has run (KINORA_CLIENTS names a folder that keeps them for the next time). Where a client cannot be installed, it is named as skipped; with KINORA_REQUIRE_CLIENTS=1 that is a failure.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 program="${1:-$here/../../target/debug/kinora}"
@@ -40,6 +40,10 @@ start_server() {
     echo "server: $KINORA_URL"
 }
 
+done_with() { # done_with FOLDER: nobody needs this client again
+    [ -n "${KINORA_CLIENTS:-}" ] || rm -rf "$1"
+}
+
 with_python() { # with_python NAME PACKAGE SCRIPT...
     local name="$1" package="$2" at="$clients/$1"
     shift 2
@@ -51,6 +55,7 @@ with_python() { # with_python NAME PACKAGE SCRIPT...
         }
     fi
     PYTHONWARNINGS=ignore PATH="$at/bin:$PATH" "$@"
+    done_with "$at"
 }
 
 with_node() { # with_node VERSION
@@ -63,6 +68,7 @@ with_node() { # with_node VERSION
         }
     fi
     (cd "$at" && node "$here/openai_node.mjs")
+    done_with "$at"
 }
 
 made_up_requests() {
@@ -81,6 +87,7 @@ done
 [ -n "${KINORA_SKIP_LITELLM:-}" ] || with_python litellm "litellm" python "$here/litellm_python.py"
 with_python schemathesis "schemathesis" made_up_requests
 
+echo "the server keeps $(du -sh "$folder/server" | cut -f1)"
 kill -0 "$server_pid" || { echo "the server died" >&2; cat "$folder/serve.err" >&2; exit 1; }
 for name in ${skipped[@]+"${skipped[@]}"}; do
     echo "skipped: $name could not be installed"
