@@ -1,7 +1,5 @@
 //! The picture encoder of Wan 2.1 against transformers' `CLIPVisionModel` in tiny configurations.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_kernels::Precision;
 use kinora_models::clip_vision::{ClipVision, pixels};
 use kinora_tensor::Tensor;

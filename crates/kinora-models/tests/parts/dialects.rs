@@ -1,7 +1,5 @@
 //! One tiny Wan transformer in every kind of file that people have: each must give what the reference gives from it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

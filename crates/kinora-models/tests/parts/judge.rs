@@ -1,7 +1,5 @@
 //! The judge against its PyTorch original (`training/toybox/judge.py`) in a tiny configuration.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_models::judge::{Head, Judge};
 use kinora_tensor::Tensor;
 use kinora_testkit::{Golden, assert_close};

@@ -1,7 +1,5 @@
 //! LoRAs of every dialect on the tiny Wan transformer, against diffusers' class with the changed weights.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use std::path::PathBuf;
 
 use kinora_kernels::Precision;

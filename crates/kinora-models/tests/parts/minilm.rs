@@ -1,7 +1,5 @@
 //! The sentence encoder against transformers' `BertModel` in a tiny configuration, and the tokenizer against its own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_models::minilm::{MiniLm, TokenBatch, Tokenizer};
 use kinora_tensor::{Arena, Tensor};
 use kinora_testkit::{Golden, assert_close, read_json};

@@ -1,7 +1,5 @@
 //! The text encoder of Wan against transformers' `UMT5EncoderModel` in a tiny configuration.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use std::collections::BTreeSet;
 
 use kinora_kernels::Precision;

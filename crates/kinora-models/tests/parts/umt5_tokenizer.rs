@@ -1,7 +1,5 @@
 //! Token ids of umT5's kind of tokenizer against sentencepiece.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_models::umt5::{GgufPieces, Tokenizer};
 use kinora_testkit::{Golden, Json};
 use kinora_weights::Checkpoint;

@@ -1,7 +1,5 @@
 //! The autoencoders of Wan against diffusers' `AutoencoderKLWan` in tiny configurations, tap by tap, both ways.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use std::collections::BTreeMap;
 
 use kinora_kernels::Precision;

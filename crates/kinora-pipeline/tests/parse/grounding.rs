@@ -1,5 +1,4 @@
 //! Grounding and expansion against Toybox's own vocabulary, with recorded sentence vectors (all-MiniLM-L6-v2).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_pipeline::parse::{
     Error, ExpansionPolicy, Grounding, Group, How, Role, Scene, SentenceEncoder, Vocabulary, VocabularyPhrase, expand,
@@ -84,7 +83,7 @@ fn recorded() -> (&'static Words, Recorded) {
 }
 
 fn read_recording() -> (Words, BTreeMap<String, Vec<f32>>) {
-    let text = include_str!("data/parse/words.json");
+    let text = include_str!("../data/parse/words.json");
     let words: Words = serde_json::from_str(text).unwrap();
     // The order of the file is the order of the vectors; a map of serde_json sorts, so the keys are read from the text.
     let order: Vec<String> = text
@@ -97,7 +96,7 @@ fn read_recording() -> (Words, BTreeMap<String, Vec<f32>>) {
         .chain(words.not_actors.clone())
         .chain(words.other.clone())
         .collect();
-    let vectors = vectors(include_bytes!("fixtures/parse_words.f16"));
+    let vectors = vectors(include_bytes!("../fixtures/parse_words.f16"));
     assert_eq!(texts.len(), vectors.len());
     let by_text = texts.into_iter().zip(vectors).collect();
     (words, by_text)

@@ -1,10 +1,9 @@
 //! Real prompts with the Scenes that a reader would expect. Fields that a case does not list must be empty.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_pipeline::parse::{Camera, Count, Motion, Scene, Setting, Shot, Subject, parse};
 use serde::Deserialize;
 
-const CASES: &str = include_str!("data/parse/prompts.json");
+const CASES: &str = include_str!("../data/parse/prompts.json");
 /// How many cases may be marked as known gaps.
 const MAX_KNOWN_GAPS: usize = 8;
 

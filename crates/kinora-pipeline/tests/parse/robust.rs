@@ -1,5 +1,4 @@
 //! The parser against text that nobody would call a prompt: no panic, valid spans, the same answer twice, linear time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_pipeline::parse::{Error, Language, MAX_PROMPT_BYTES, NoteKind, Scene, Span, parse};
 use std::time::{Duration, Instant};

@@ -1,7 +1,5 @@
 //! Frames for a caller who wants no file, on the embedded model.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_media::{Format, Frame};
 use kinora_pipeline::{
     CancelToken, Event, Length, Observer, OpenOptions, Pipeline, PrecisionChoice, Request, RunReport,

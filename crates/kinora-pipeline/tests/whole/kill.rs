@@ -1,7 +1,5 @@
 //! A process that is killed outright while it makes a clip, again and again, and what the next one makes of what it left.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a helper that fails fails its test
-
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,7 +87,7 @@ impl Checkpoints for Clock {
     }
 }
 
-/// `cargo test -p kinora-pipeline --test kill -- --ignored --nocapture a_checkpoint_costs`
+/// `cargo test -p kinora-pipeline --test whole -- --ignored --nocapture a_checkpoint_costs`
 #[test]
 #[ignore = "takes a minute, and says something on an idle machine only"]
 fn a_checkpoint_costs_less_than_a_tenth_of_its_step() {
@@ -125,7 +123,7 @@ fn the_process() {
 /// Starts the process and reads until it says `last_words`, then kills it (unless it has ended); what it said.
 fn life(folder: &Path, last_words: &str) -> Vec<String> {
     let mut child: Child = Command::new(std::env::current_exe().unwrap())
-        .args(["the_process", "--exact", "--ignored", "--nocapture"])
+        .args(["kill::the_process", "--exact", "--ignored", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -1,10 +1,8 @@
 //! The numbers of the original (bf16) Toybox weights against the reference tensors that came with them.
 //!
 //! The originals are not in the tree (the shipped weights are int8), so this runs where someone has them:
-//! `KINORA_REFERENCE_WEIGHTS=/path/to/toybox cargo test -p kinora-pipeline --test parity -- --ignored --nocapture`.
+//! `KINORA_REFERENCE_WEIGHTS=/path/to/toybox cargo test -p kinora-pipeline --test whole parity -- --ignored --nocapture`.
 //! The shipped weights have goldens of their own in `toybox.rs`, which always run.
-
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
 
 use std::path::PathBuf;
 

@@ -1,8 +1,6 @@
 //! Tasks beside a clip from words, as whole runs of the embedded model: what comes out is near what went in where it has to
 //! be, and the same request makes the same bytes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

@@ -3,8 +3,6 @@
 //!
 //! `tools/reference/install_toybox.py` makes the fixture again when weights are replaced.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a helper that fails fails its test
-
 use kinora_kernels::Precision;
 use kinora_media::{Frame, psnr as frame_psnr};
 use kinora_models::minilm::{MiniLm, Tokenizer};

@@ -1,18 +1,14 @@
 //! Streams of events: order, resuming, leaving, many at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod native_support;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::native_support::{Steps, bench, bytes_of};
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
 use kinora_jobs::{State, Store};
-use native_support::{Steps, bench, bytes_of};
 
 const FAST: Steps = Steps {
     steps: 5,

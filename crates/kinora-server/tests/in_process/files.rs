@@ -1,7 +1,5 @@
 //! Files in a folder and in a place that is none: whole or not at all, in pieces, and gone when they are deleted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use futures_util::TryStreamExt;
 use kinora_server::{Error, FileRef, Files};
 

@@ -1,15 +1,11 @@
 //! Health and numbers of a running server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod native_support;
-
 use std::sync::atomic::Ordering;
 
+use crate::native_support::{bench, bytes_of, check};
 use axum::body::Body;
 use axum::http::Request;
 use kinora_server::Scope;
-use native_support::{bench, bytes_of, check};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_database() {

@@ -1,7 +1,5 @@
 //! Webhooks against a receiver: signed, repeated, rotated, replayed, and each project's own.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -1,17 +1,13 @@
 //! The native routes: what they answer, and that it is what the OpenAPI document says.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod native_support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::native_support::{Bench, Steps, bench, bytes_of, check, json_of};
 use axum::body::Body;
 use axum::http::Request;
 use kinora_jobs::{JobId, State, Store};
 use kinora_server::{FileRef, Scope, Task, Work};
-use native_support::{Bench, Steps, bench, bytes_of, check, json_of};
 use serde_json::{Value, json};
 
 fn work_of(bench: &Bench, video: &Value) -> Work {
@@ -161,7 +157,7 @@ async fn variants_are_the_same_work_with_other_seeds() {
             work_of(&bench, video),
             Work {
                 seed,
-                ..native_support::work()
+                ..crate::native_support::work()
             }
         );
     }

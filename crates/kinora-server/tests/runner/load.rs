@@ -1,12 +1,8 @@
 //! What a server bears: a full queue, many who ask, one key that floods, one request a thousand times. Ignored: it measures.
 //!
-//! `KINORA_PROGRAM=target/release/kinora cargo test -p kinora-server --test load -- --ignored --nocapture`
+//! `KINORA_PROGRAM=target/release/kinora cargo test -p kinora-server --test runner load -- --ignored --nocapture`
 //!
 //! `KINORA_LOAD_JOBS`, `KINORA_LOAD_POLLERS` and `KINORA_LOAD_SECONDS` make it smaller. It prints lines of CSV.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod runner_support;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -15,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::runner_support::{create, open};
 use kinora_api::VideoId;
 use kinora_jobs::{Claim, Job, JobId, SqliteStore, Store, Submission};
-use runner_support::{create, open};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -406,7 +402,7 @@ fn real_workers() {
         let store = open(&jobs);
         let mut asked = create();
         asked.options.steps = Some(number("KINORA_LOAD_STEPS", 12));
-        let ids: Vec<_> = (0..8).map(|_| runner_support::submit(&*store, &asked)).collect();
+        let ids: Vec<_> = (0..8).map(|_| crate::runner_support::submit(&*store, &asked)).collect();
         let arguments = ["worker", "--threads", "1", "--jobs", jobs.to_str().unwrap()];
         let arguments = [&arguments[..], &["--files", files.to_str().unwrap()]].concat();
         let processes: Vec<_> = (0..workers).map_while(|_| Process::start(&arguments)).collect();

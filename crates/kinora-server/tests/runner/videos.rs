@@ -1,16 +1,12 @@
 //! Work becomes videos: their files, their previews, and what happens when somebody stops it or it cannot be done.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod runner_support;
-
 use std::time::{Duration, Instant};
 
+use crate::runner_support::{Bench, FRAMES, STEPS, create, outcome, work};
 use kinora_api::{Seconds, Size, VideoId};
 use kinora_jobs::{EventKind, Scope, State, Store};
 use kinora_media::{ClipReader, Limits, read_image};
 use kinora_server::{CharacterUse, ClipSource, FileRef, Files, Outcome, Task, Work, WorkShot};
-use runner_support::{Bench, FRAMES, STEPS, create, outcome, work};
 
 /// Reads the clip of an outcome; its frames.
 fn frames(bench: &Bench, outcome: &Outcome) -> u32 {

@@ -1,6 +1,4 @@
 //! Files from outside: whatever is wrong with one must end in a typed error that says what it is.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
 

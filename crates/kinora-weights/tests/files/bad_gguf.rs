@@ -1,6 +1,4 @@
 //! GGUF files: what is read from good ones, and that damage ends in a typed error, never in a panic.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 

@@ -1,6 +1,4 @@
 //! Every encoding against the reference decoders, and what lies beside a weight.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_kernels::{Activation, Precision, conv3d_causal, linear};
 use kinora_testkit::{Golden, assert_close};

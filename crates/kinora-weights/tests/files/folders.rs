@@ -1,6 +1,4 @@
 //! Models whose parts lie in the places where people have them: found, named, or missed with a message that says where.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 

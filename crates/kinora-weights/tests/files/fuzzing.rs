@@ -1,6 +1,4 @@
 //! A short fuzz of everything that reads bytes, from real files: every run tries the same changes.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 

@@ -1,6 +1,4 @@
 //! LoRAs on small layers: every kind of change, both ways of taking part, and what is refused.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_kernels::{Activation, Linear, Precision, linear};
 use kinora_tensor::Tensor;

@@ -1,6 +1,4 @@
 //! Files of torch.save against the values that PyTorch holds, and files that must be refused.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
 

@@ -1,6 +1,4 @@
 //! Pulling from a server of this file: one that breaks off, knows no ranges, lies, is slow, or sends elsewhere.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

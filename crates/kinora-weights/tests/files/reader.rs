@@ -1,6 +1,4 @@
 //! Taking tensors: conversions, shapes, and the record of what was taken.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_kernels::{Activation, Precision, linear};
 use kinora_tensor::Tensor;

@@ -1,6 +1,4 @@
 //! Files of the published sizes, told by their headers alone, and what becomes of names that need more than a new one.
-// The helpers of a test report by panicking, as the tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kinora_weights::{Checkpoint, Component, Dialect, Error, recognise, recognise_as};
 use serde_json::{Map, Value, json};
