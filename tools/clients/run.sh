@@ -72,9 +72,10 @@ with_node() { # with_node VERSION
 }
 
 made_up_requests() {
-    st --no-color --config-file "$here/schemathesis.toml" run "$KINORA_URL/openapi.json" \
+    # In a folder of its own: it writes what it found beside itself.
+    (cd "$folder" && st --no-color --config-file "$here/schemathesis.toml" run "$KINORA_URL/openapi.json" \
         --header "Authorization: Bearer $KINORA_KEY" --workers 2 \
-        --seed "${KINORA_FUZZ_SEED:-1}" --max-examples "${KINORA_FUZZ_EXAMPLES:-20}" --max-time "${KINORA_FUZZ_SECONDS:-120}"
+        --seed "${KINORA_FUZZ_SEED:-1}" --max-examples "${KINORA_FUZZ_EXAMPLES:-20}" --max-time "${KINORA_FUZZ_SECONDS:-120}")
 }
 
 start_server
