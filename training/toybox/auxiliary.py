@@ -58,7 +58,7 @@ class Auxiliary:
         self.optimizer = torch.optim.AdamW(self.head.parameters(), lr=LR, betas=(0.9, 0.98), weight_decay=0.01)
 
     def losses(self, features, grid, cover, labels):
-        """features [B, L, width], grid (height, width) in tokens, cover [B, L], labels [B, 2] -> losses by name"""
+        """features [B, L, width], grid (height, width) in tokens, cover [B, L], labels [B, 3] of `data.Ring` -> losses by name"""
         found = self.head(features, *grid)
         return {
             "motion": F.cross_entropy(found["motion"], labels[:, 0]),

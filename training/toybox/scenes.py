@@ -422,7 +422,7 @@ def usual(r, i):
 
 @dataclass(frozen=True)
 class Mix:
-    """Shares that a training can choose. The defaults are the scenes that the judge was trained on."""
+    """Shares that a training can choose. The defaults are the scenes of Toybox 0.2."""
 
     motion_said: float = 0.78  # captions that say the motion, if it is not to stay
     stay_said: float = 0.25
@@ -784,7 +784,7 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
         terse = subj
         pl = rel == "and"
     if only_subject:
-        said = fin(r, terse)
+        said = finishing(r)(terse)
         return said, said
     # motion phrase
     use_m = u() < (mix.motion_said if mo != "stay" else mix.stay_said)
@@ -845,10 +845,6 @@ def caption(r, names, ids, n, rel, mo, bg, cname, tod, wx, cam, sty, szc, pos, k
     finish = finishing(r)
     said = (before + lead + text + tail + behind + style for text in (body, f"{prefix}{subj}"))
     return tuple(map(finish, said))
-
-
-def fin(r, s):
-    return finishing(r)(s)
 
 
 def finishing(r):
