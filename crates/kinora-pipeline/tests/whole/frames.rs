@@ -1,21 +1,10 @@
 //! Frames for a caller who wants no file, on the embedded model.
 
 use kinora_media::{Format, Frame};
-use kinora_pipeline::{
-    CancelToken, Event, Length, Observer, OpenOptions, Pipeline, PrecisionChoice, Request, RunReport,
-};
+use kinora_pipeline::{CancelToken, Length, OpenOptions, Pipeline, PrecisionChoice, Request, RunReport};
 use tempfile::TempDir;
 
-#[derive(Default)]
-struct Taker(Vec<Frame>);
-
-impl Observer for Taker {
-    fn event(&mut self, event: &Event<'_>) {
-        if let Event::Frame(frame) = event {
-            self.0.push((*frame).clone());
-        }
-    }
-}
+use crate::Taker;
 
 #[test]
 fn frames_come_without_a_file_and_are_those_of_the_file() {

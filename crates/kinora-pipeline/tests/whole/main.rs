@@ -7,3 +7,18 @@ mod kill;
 mod parity;
 mod tasks;
 mod toybox;
+
+use kinora_media::Frame;
+use kinora_pipeline::{Event, Observer};
+
+/// The frames of a run as they were made, without loss through a codec.
+#[derive(Default)]
+struct Taker(Vec<Frame>);
+
+impl Observer for Taker {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Frame(frame) = event {
+            self.0.push((*frame).clone());
+        }
+    }
+}

@@ -6,11 +6,12 @@ use std::sync::OnceLock;
 
 use kinora_media::{ClipReader, ClipWriter, Format, Fps, Frame, Limits, WriteOptions, probe, psnr};
 use kinora_pipeline::{
-    Blend, CancelToken, CharacterUse, CloseLoop, Error, Event, Length, Observer, OpenOptions, Pipeline,
-    PrecisionChoice, Recipe, Request, RunReport, SavedLatents, Shot, Size, Transition, character_from_clip,
-    read_recipe,
+    Blend, CancelToken, CharacterUse, CloseLoop, Error, Length, OpenOptions, Pipeline, PrecisionChoice, Recipe,
+    Request, RunReport, SavedLatents, Shot, Size, Transition, character_from_clip, read_recipe,
 };
 use tempfile::TempDir;
+
+use crate::Taker;
 
 fn pipeline() -> &'static Pipeline {
     static PIPELINE: OnceLock<Pipeline> = OnceLock::new();
@@ -21,18 +22,6 @@ fn pipeline() -> &'static Pipeline {
         };
         Pipeline::open("toybox", options).unwrap()
     })
-}
-
-/// The frames of a run as they were made, without loss through a codec.
-#[derive(Default)]
-struct Taker(Vec<Frame>);
-
-impl Observer for Taker {
-    fn event(&mut self, event: &Event<'_>) {
-        if let Event::Frame(frame) = event {
-            self.0.push((*frame).clone());
-        }
-    }
 }
 
 struct Clip {
